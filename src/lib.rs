@@ -1,0 +1,7 @@
+//! fedgate: a federating aggregation gateway for many clusters.
+//!
+//! A collector in each cluster scrapes the exporters there and pushes snapshots over mTLS; the gateway serves the merged
+//! site. The modules stand in the order in which they may import each other (each only those above it), which
+//! `tests/architecture.rs` holds; `docs/architecture.md` says what each is for and why it is so.
+
+pub mod model;

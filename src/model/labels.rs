@@ -1,0 +1,270 @@
+//! Label sets: sorted, without empty values, in one allocation.
+//!
+//! Invariant: names strictly ascend by bytes and no value is empty, so two equal label sets have equal bytes and can be
+//! hashed and compared as such. An empty value means "no such label" in Prometheus' data model and is dropped on entry.
+//!
+//! The bytes are `len(name) name len(value) value` repeated, lengths as LEB128. A boxed slice costs 16 bytes a handle
+//! and one allocation, against one a string in the obvious `Vec<(String, String)>`.
+
+use std::fmt;
+
+/// The label that holds the metric name.
+pub const METRIC_NAME: &str = "__name__";
+/// The label of the scrape job.
+pub const JOB: &str = "job";
+/// The label of the scraped address.
+pub const INSTANCE: &str = "instance";
+
+/// A sorted label set without empty values.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels {
+    bytes: Box<[u8]>,
+}
+
+impl Labels {
+    /// The empty label set.
+    pub fn empty() -> Labels {
+        Labels::default()
+    }
+
+    /// Builds a set from pairs in any order; later pairs win over earlier ones of the same name.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name, value);
+        }
+        builder.build()
+    }
+
+    /// The value of `name`, `None` where the set lacks it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+
+    /// The metric name, empty where there is none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or_default()
+    }
+
+    /// Pairs in ascending order of names.
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.bytes }
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there is no label at all.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The canonical bytes: equal for equal sets and for no others.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = LabelsIter<'a>;
+    fn into_iter(self) -> LabelsIter<'a> {
+        self.iter()
+    }
+}
+
+/// Writes the set as PromQL does: `name{label="value",…}`, values escaped.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        let quoted_name = !name.is_empty() && !is_legacy_metric_name(name);
+        if !quoted_name {
+            f.write_str(name)?;
+        }
+        f.write_str("{")?;
+        let mut separator = "";
+        if quoted_name {
+            write!(f, "{name:?}")?;
+            separator = ", ";
+        }
+        for (name, value) in self.iter().filter(|(name, _)| *name != METRIC_NAME) {
+            f.write_str(separator)?;
+            separator = ", ";
+            if is_legacy_label_name(name) {
+                write!(f, "{name}={value:?}")?;
+            } else {
+                write!(f, "{name:?}={value:?}")?;
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Iterates over the pairs of a [`Labels`] in ascending order of names.
+#[derive(Clone)]
+pub struct LabelsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for LabelsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        Some((take_string(&mut self.rest), take_string(&mut self.rest)))
+    }
+}
+
+/// Reads one length-prefixed string. The bytes were written by [`put_string`] from a `str`, so they are valid.
+fn take_string<'a>(rest: &mut &'a [u8]) -> &'a str {
+    let mut length = 0usize;
+    let mut shift = 0;
+    loop {
+        let byte = rest[0];
+        *rest = &rest[1..];
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+        shift += 7;
+    }
+    let (string, after) = rest.split_at(length);
+    *rest = after;
+    std::str::from_utf8(string).expect("label bytes are written from strings only")
+}
+
+fn put_string(out: &mut Vec<u8>, string: &str) {
+    let mut length = string.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(string.as_bytes());
+}
+
+/// Collects labels in any order. Reusable: [`LabelsBuilder::clear`] keeps the allocation.
+#[derive(Clone, Debug, Default)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Starts from the labels of `base`.
+    pub fn from_labels(base: &Labels) -> LabelsBuilder {
+        LabelsBuilder { pairs: base.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+    }
+
+    /// Sets `name` to `value`; an empty value removes the label.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        match self.pairs.binary_search_by(|(own, _)| own.as_str().cmp(name)) {
+            Ok(at) if value.is_empty() => {
+                self.pairs.remove(at);
+            }
+            Ok(at) => {
+                self.pairs[at].1.clear();
+                self.pairs[at].1.push_str(value);
+            }
+            Err(_) if value.is_empty() => {}
+            Err(at) => self.pairs.insert(at, (name.to_owned(), value.to_owned())),
+        }
+        self
+    }
+
+    /// Removes `name` if it is there.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.set(name, "")
+    }
+
+    /// The value of `name`, empty where there is none (as relabelling sees it).
+    pub fn get(&self, name: &str) -> &str {
+        match self.pairs.binary_search_by(|(own, _)| own.as_str().cmp(name)) {
+            Ok(at) => &self.pairs[at].1,
+            Err(_) => "",
+        }
+    }
+
+    /// Pairs in ascending order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Keeps the labels for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
+        self.pairs.retain(|(name, value)| keep(name, value));
+    }
+
+    /// Whether no label is set.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// The finished set; the builder keeps its labels.
+    pub fn build(&self) -> Labels {
+        let length = self.pairs.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut bytes = Vec::with_capacity(length);
+        for (name, value) in &self.pairs {
+            put_string(&mut bytes, name);
+            put_string(&mut bytes, value);
+        }
+        Labels { bytes: bytes.into_boxed_slice() }
+    }
+}
+
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`: a metric name that needs no quotes in any format.
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty()
+        && !bytes[0].is_ascii_digit()
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`: a label name that needs no quotes in any format.
+pub fn is_legacy_label_name(name: &str) -> bool {
+    is_legacy_metric_name(name) && !name.contains(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_entry_does_not_matter_and_empty_values_vanish() {
+        let one = Labels::from_pairs([("b", "2"), ("a", "1"), ("c", "")]);
+        let two = Labels::from_pairs([("a", "0"), ("a", "1"), ("b", "2")]);
+        assert_eq!(one, two);
+        assert_eq!(one.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(one.get("c"), None);
+    }
+
+    #[test]
+    fn long_values_survive_the_length_prefix() {
+        let value = "x".repeat(20_000);
+        let labels = Labels::from_pairs([("long", value.as_str()), ("z", "end")]);
+        assert_eq!(labels.get("long"), Some(value.as_str()));
+        assert_eq!(labels.get("z"), Some("end"));
+    }
+
+    #[test]
+    fn displays_as_promql_does() {
+        let labels = Labels::from_pairs([(METRIC_NAME, "up"), ("path", "a\"b\\c\nd")]);
+        assert_eq!(labels.to_string(), r#"up{path="a\"b\\c\nd"}"#);
+        let utf8 = Labels::from_pairs([(METRIC_NAME, "my.metric"), ("a.b", "c")]);
+        assert_eq!(utf8.to_string(), r#"{"my.metric", "a.b"="c"}"#);
+    }
+}

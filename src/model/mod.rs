@@ -1,0 +1,22 @@
+//! The vocabulary of the metrics world: labels, matchers, timestamps, values, metadata, exemplars.
+//!
+//! Nothing here does I/O, reads a clock or knows a wire format. Every other module speaks these types, so a label
+//! set parsed from a page, decoded from a frame or matched by a selector is one and the same thing.
+
+mod duration;
+mod exemplar;
+mod labels;
+mod matcher;
+mod metadata;
+mod timestamp;
+mod value;
+
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use exemplar::Exemplar;
+pub use labels::{
+    INSTANCE, JOB, Labels, LabelsBuilder, LabelsIter, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name,
+};
+pub use matcher::{MatchOp, Matcher, MatcherError, anchored_regex};
+pub use metadata::{Metadata, MetricType};
+pub use timestamp::Timestamp;
+pub use value::{NORMAL_NAN, STALE_NAN, is_stale, normal_nan, stale_nan};
