@@ -5,3 +5,5 @@
 //! `tests/architecture.rs` holds; `docs/architecture.md` says what each is for and why it is so.
 
 pub mod model;
+
+pub mod config;

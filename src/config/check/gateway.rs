@@ -1,0 +1,116 @@
+//! Checks of a gateway's file as a whole, and of its two listeners.
+
+use std::time::Duration;
+
+use bcrypt::HashParts;
+
+use super::disk::{check_private, check_readable, check_required, check_required_private};
+use super::inventory::check_inventory;
+use super::names::{check_duration, check_labels, check_listen, check_range};
+use crate::config::report::At;
+use crate::config::{
+    ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits, ListenerTlsConfig,
+    PushLimits, PushListenerConfig,
+};
+
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+const CONNECTIONS_MAX: usize = 1_000_000;
+const BODY_BYTES_MIN: ByteSize = ByteSize(64 << 10);
+const BODY_BYTES_MAX: ByteSize = ByteSize(4 << 30);
+/// Everything that must hold in a gateway's file.
+pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
+    check_labels(&config.global.external_labels, &at.key("global").key("external_labels"));
+    check_push(&config.push, &at.key("push"));
+    check_http(&config.http, &at.key("http"));
+    check_limits(&config.limits, &at.key("limits"));
+    let (push, http) = (&config.push.listen, &config.http.listen);
+    at.key("http").key("listen").require(push != http, "push.listen has this address already");
+}
+
+fn check_push(push: &PushListenerConfig, at: &At<'_>) {
+    check_listen(&push.listen, &at.key("listen"));
+    let (tls, tls_at) = (&push.tls_config, at.key("tls_config"));
+    check_required(Some(&tls.cert_file), &tls_at.key("cert_file"));
+    check_required_private(Some(&tls.key_file), &tls_at.key("key_file"));
+    check_required(Some(&tls.client_ca_file), &tls_at.key("client_ca_file"));
+    if let Some(file) = &tls.crl_file {
+        check_readable(file, &tls_at.key("crl_file"));
+    }
+    check_inventory(&push.clusters, &at.key("clusters"));
+    check_push_limits(&push.limits, &at.key("limits"));
+}
+
+fn check_push_limits(limits: &PushLimits, at: &At<'_>) {
+    let wait = |value: Duration, key: &str| check_duration(value, WAIT_MIN, WAIT_MAX, &at.key(key));
+    wait(limits.handshake_timeout, "handshake_timeout");
+    wait(limits.header_timeout, "header_timeout");
+    wait(limits.body_timeout, "body_timeout");
+    wait(limits.idle_timeout, "idle_timeout");
+    check_range(limits.connections_max, 1, CONNECTIONS_MAX, &at.key("connections_max"));
+    check_range(limits.connections_per_address_max, 1, CONNECTIONS_MAX, &at.key("connections_per_address_max"));
+    check_range(limits.frames_per_body_max, 1, 1_000_000, &at.key("frames_per_body_max"));
+    check_range(limits.body_bytes_max, BODY_BYTES_MIN, BODY_BYTES_MAX, &at.key("body_bytes_max"));
+    check_range(limits.frame_raw_bytes_max, BODY_BYTES_MIN, BODY_BYTES_MAX, &at.key("frame_raw_bytes_max"));
+}
+
+fn check_http(http: &GatewayHttpConfig, at: &At<'_>) {
+    if let Some(tls) = &http.tls_server_config {
+        check_listener_tls(tls, &at.key("tls_server_config"));
+    }
+    for (user, hash) in &http.basic_auth_users {
+        let is_hash = hash.expose().parse::<HashParts>().is_ok();
+        at.key("basic_auth_users").key(user).require(is_hash, "expected a bcrypt hash, as htpasswd -nB prints it");
+    }
+    for (nth, file) in http.bearer_token_files.iter().enumerate() {
+        check_private(file, &at.key("bearer_token_files").index(nth));
+    }
+    check_exposure(http, &at.key("listen"));
+    check_range(http.connections_max, 1, CONNECTIONS_MAX, &at.key("connections_max"));
+    check_duration(http.header_timeout, WAIT_MIN, WAIT_MAX, &at.key("header_timeout"));
+    check_duration(http.idle_timeout, WAIT_MIN, WAIT_MAX, &at.key("idle_timeout"));
+    check_federate(&http.federate, &at.key("federate"));
+}
+
+/// Warns of a listener that others than this machine reach and that asks nobody who they are.
+fn check_exposure(http: &GatewayHttpConfig, at: &At<'_>) {
+    let is_public = check_listen(&http.listen, at).is_some_and(|address| !address.ip().is_loopback());
+    let asks_password = !http.basic_auth_users.is_empty() || !http.bearer_token_files.is_empty();
+    let asks_certificate = http
+        .tls_server_config
+        .as_ref()
+        .is_some_and(|tls| tls.client_auth_type == ClientAuthType::RequireAndVerifyClientCert);
+    if is_public && !asks_password && !asks_certificate {
+        at.warn(
+            "anyone who reaches this address can read every metric of the site: set basic_auth_users, \
+                 bearer_token_files or client certificates, or listen on 127.0.0.1",
+        );
+    } else if is_public && asks_password && http.tls_server_config.is_none() {
+        at.warn("passwords and tokens cross the network in the clear: set tls_server_config");
+    }
+}
+
+fn check_listener_tls(tls: &ListenerTlsConfig, at: &At<'_>) {
+    check_required(Some(&tls.cert_file), &at.key("cert_file"));
+    check_required_private(Some(&tls.key_file), &at.key("key_file"));
+    let verifies = tls.client_auth_type != ClientAuthType::NoClientCert;
+    match &tls.client_ca_file {
+        Some(file) => check_readable(file, &at.key("client_ca_file")),
+        None if verifies => at.key("client_ca_file").fault("client certificates are verified with a client_ca_file"),
+        None => {}
+    }
+    if tls.client_ca_file.is_some() && !verifies {
+        at.key("client_ca_file").fault("nobody is verified: set client_auth_type: RequireAndVerifyClientCert");
+    }
+}
+
+fn check_federate(federate: &FederateConfig, at: &At<'_>) {
+    check_range(federate.concurrent_max, 1, 1024, &at.key("concurrent_max"));
+    check_range(federate.matches_max, 1, 65_536, &at.key("matches_max"));
+    check_duration(federate.timeout, WAIT_MIN, WAIT_MAX, &at.key("timeout"));
+}
+
+fn check_limits(limits: &GatewayLimits, at: &At<'_>) {
+    check_duration(limits.future_max, Duration::ZERO, Duration::from_secs(86_400), &at.key("future_max"));
+    check_range(limits.cpu_threads, 0, 1024, &at.key("cpu_threads"));
+}

@@ -1,0 +1,44 @@
+//! What a user may write, as data, and the reading of it.
+//!
+//! Every section is one plain struct whose serde defaults are the documented defaults, so a test can build any of them by
+//! hand. Values that are wrong by themselves (a duration without a unit) never become a struct; values that are wrong
+//! together (a time-out over its interval) are found by the checks that loading runs. What loading hands out is therefore
+//! valid and complete: no other module checks configuration again.
+//!
+//! `figment` and `serde-saphyr` live here and nowhere else.
+
+mod check;
+mod client;
+mod collector;
+mod fault;
+mod files;
+mod gateway;
+mod groups;
+mod inventory;
+mod layers;
+mod listener;
+mod load;
+mod relabel;
+mod report;
+mod scrape;
+mod text;
+mod tree;
+
+pub use check::{ListenError, parse_listen};
+pub use client::{Authorization, BasicAuth, HttpClientConfig, TlsClientConfig, TlsVersion};
+pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, ScrapeGlobal};
+pub use fault::{Fault, Faults, Place};
+pub use gateway::{
+    FederateConfig, GatewayConfig, GatewayGlobal, GatewayHttpConfig, GatewayLimits, MetricsPageConfig, PushLimits,
+    PushListenerConfig, PushTlsConfig,
+};
+pub use groups::parse_static_configs;
+pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};
+pub use layers::Environment;
+pub use listener::{ClientAuthType, ListenerTlsConfig};
+pub use load::{
+    Loaded, Role, load_collector, load_collector_with, load_gateway, load_gateway_with, place_fault, role_of,
+};
+pub use relabel::{RelabelAction, RelabelConfig};
+pub use scrape::{FileSdConfig, HttpHeader, HttpSdConfig, Params, Scheme, ScrapeConfig, ScrapeProtocol, StaticConfig};
+pub use text::{ByteSize, LabelMap, Secret, UrlText};

@@ -1,0 +1,4 @@
+//! Contracts and end-to-end tests, one binary: each module here is one subject, seen through public functions or the
+//! real program.
+
+mod config;
