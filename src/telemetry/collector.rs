@@ -1,0 +1,167 @@
+//! What the collector counts. Its page travels in its own snapshots as one more target, and stands at its listener.
+//!
+//! Every name begins with `fedgate_collector_` (but never is `fedgate_collector_up`, which the gateway owns), so that
+//! it cannot meet a series of the gateway's.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::gateway::ReloadMetrics;
+use super::registry::Registry;
+use crate::model::Timestamp;
+
+/// Bounds of the request histogram in seconds: 1 ms to 32 s, each double the one before.
+const REQUEST_SECONDS_BOUNDS: [f64; 16] =
+    [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 32.768];
+
+/// The collector's event counters; clones count into the same series.
+#[derive(Clone, Debug)]
+pub struct CollectorMetrics {
+    frames: Counter,
+    frame_bytes: Counter,
+    queue_frames: Gauge,
+    queue_bytes: Gauge,
+    dropped_frames: Counter,
+    dropped_samples: Counter,
+    left_out_scrapes: Counter,
+    left_out_exemplars: Counter,
+    pushes: Family<Vec<(&'static str, String)>, Counter>,
+    sent_bytes: Counter,
+    acknowledged_time: Gauge<f64, AtomicU64>,
+    request_seconds: Histogram,
+    reload: ReloadMetrics,
+}
+
+impl CollectorMetrics {
+    /// Registers everything under its name, build and process metrics included.
+    pub fn new(registry: &mut Registry) -> CollectorMetrics {
+        let metrics = CollectorMetrics {
+            frames: Counter::default(),
+            frame_bytes: Counter::default(),
+            queue_frames: Gauge::default(),
+            queue_bytes: Gauge::default(),
+            dropped_frames: Counter::default(),
+            dropped_samples: Counter::default(),
+            left_out_scrapes: Counter::default(),
+            left_out_exemplars: Counter::default(),
+            pushes: Family::default(),
+            sent_bytes: Counter::default(),
+            acknowledged_time: Gauge::default(),
+            request_seconds: Histogram::new(REQUEST_SECONDS_BOUNDS),
+            reload: ReloadMetrics::new(registry, "collector"),
+        };
+        metrics.register_queue(registry);
+        metrics.register_pushing(registry);
+        super::process::register(registry, "");
+        super::gateway::build(registry);
+        metrics
+    }
+
+    fn register_queue(&self, registry: &mut Registry) {
+        registry.register("fedgate_collector_frames", "Frames encoded", &self.frames);
+        registry.register("fedgate_collector_frame_bytes", "Bytes of frames encoded", &self.frame_bytes);
+        registry.register("fedgate_collector_queue_frames", "Frames that wait to be acknowledged", &self.queue_frames);
+        registry.register("fedgate_collector_queue_bytes", "Bytes of frames kept in the queue", &self.queue_bytes);
+        registry.register(
+            "fedgate_collector_queue_dropped_frames",
+            "Frames dropped unacknowledged because the queue was full",
+            &self.dropped_frames,
+        );
+        registry.register(
+            "fedgate_collector_queue_dropped_samples",
+            "Samples in the frames dropped unacknowledged",
+            &self.dropped_samples,
+        );
+        registry.register(
+            "fedgate_collector_left_out_scrapes",
+            "Scrapes in no frame because their targets are over what a gateway takes",
+            &self.left_out_scrapes,
+        );
+        registry.register(
+            "fedgate_collector_left_out_exemplars",
+            "Exemplars in no frame because their labels are too long",
+            &self.left_out_exemplars,
+        );
+    }
+
+    fn register_pushing(&self, registry: &mut Registry) {
+        registry.register("fedgate_collector_pushes", "Push requests by result", &self.pushes);
+        registry.register("fedgate_collector_push_sent_bytes", "Bytes of push request bodies sent", &self.sent_bytes);
+        registry.register(
+            "fedgate_collector_push_acknowledged_timestamp_seconds",
+            "When the gateway last acknowledged a push",
+            &self.acknowledged_time,
+        );
+        registry.register(
+            "fedgate_collector_push_duration_seconds",
+            "Time from sending a push to its verdict",
+            &self.request_seconds,
+        );
+    }
+
+    /// Counts encoded frames.
+    pub fn frame_encoded(&self, bytes: usize) {
+        self.frames.inc();
+        self.frame_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts what no frame could take.
+    pub fn left_out(&self, scrapes: u64, exemplars: u64) {
+        self.left_out_scrapes.inc_by(scrapes);
+        self.left_out_exemplars.inc_by(exemplars);
+    }
+
+    /// Shows what the queue holds now.
+    pub fn queue_holds(&self, frames: usize, bytes: usize) {
+        self.queue_frames.set(frames as i64);
+        self.queue_bytes.set(bytes as i64);
+    }
+
+    /// Counts what the queue had to drop unacknowledged.
+    pub fn queue_dropped(&self, frames: u64, samples: u64) {
+        self.dropped_frames.inc_by(frames);
+        self.dropped_samples.inc_by(samples);
+    }
+
+    /// Counts a finished request: `result` is a status code or a fixed word for what went wrong before one came.
+    pub fn push_finished(&self, result: &str, sent_bytes: usize, took: Duration) {
+        self.pushes.get_or_create(&vec![("result", result.to_owned())]).inc();
+        self.sent_bytes.inc_by(sent_bytes as u64);
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Shows when the gateway last acknowledged something.
+    pub fn acknowledged(&self, now: Timestamp) {
+        self.acknowledged_time.set(now.as_seconds());
+    }
+
+    /// How the last reload of the configuration went.
+    pub fn reload(&self) -> &ReloadMetrics {
+        &self.reload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_own_name_has_the_collectors_prefix() {
+        let mut registry = Registry::new();
+        let metrics = CollectorMetrics::new(&mut registry);
+        metrics.push_finished("200", 10, Duration::from_millis(3));
+        metrics.left_out(2, 1);
+        let page = registry.page();
+        for line in page.lines().filter(|line| line.starts_with("fedgate_")) {
+            let own = line.starts_with("fedgate_collector_") || line.starts_with("fedgate_build_info");
+            assert!(own && !line.starts_with("fedgate_collector_up"), "{line}");
+        }
+        assert!(page.contains("fedgate_collector_pushes_total{result=\"200\"} 1\n"), "{page}");
+        assert!(page.contains("fedgate_collector_left_out_scrapes_total 2\n"), "{page}");
+    }
+}
