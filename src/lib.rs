@@ -11,3 +11,5 @@ pub mod config;
 pub mod telemetry;
 
 pub mod runtime;
+
+pub mod exposition;

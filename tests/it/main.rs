@@ -2,3 +2,5 @@
 //! real program.
 
 mod config;
+mod exposition;
+mod exposition_roundtrip;
