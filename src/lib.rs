@@ -13,3 +13,5 @@ pub mod telemetry;
 pub mod runtime;
 
 pub mod exposition;
+
+pub mod snapshot;

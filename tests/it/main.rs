@@ -4,3 +4,5 @@
 mod config;
 mod exposition;
 mod exposition_roundtrip;
+mod snapshot;
+mod snapshot_frames;

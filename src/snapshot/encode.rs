@@ -1,0 +1,393 @@
+//! The collector's end of a stream: scrapes in, frames out.
+//!
+//! Invariant: the encoder knows what a decoder knows that has applied all its frames, and writes each scrape against that. A
+//! KEY is written against nothing, and brings both ends to the same state whatever the decoder knew.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::chunk::CHUNK_SLOTS;
+use super::column::{ColumnChunk, check_chunks};
+use super::define;
+use super::facts::Facts;
+use super::frame::{FrameHeader, FrameKind, FrameLimits, Packer, StreamId};
+use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Fresh, Part};
+use super::schema::{Schema, SchemaHash, redefined};
+use super::scrape::{Outcome, Scrape, are_target_labels};
+use super::sparse::{self, Sparse};
+use super::values::{Basis, ChunkState};
+use crate::model::{Exemplar, Labels, Timestamp, stale_nan};
+
+/// Every so many frames a DELTA says what its targets' columns hash to.
+const CHECK_EVERY: u64 = 16;
+
+/// A finished frame and what its sender must know of it.
+#[derive(Clone, Debug)]
+pub struct EncodedFrame {
+    /// What it is for.
+    pub kind: FrameKind,
+    /// Its place in the stream; 0 for definitions, which go before the frame that follows them.
+    pub seq: u64,
+    /// The frame.
+    pub bytes: Bytes,
+    /// Samples that the scrapes in it delivered.
+    pub samples: u64,
+    /// Schemas it defines or refers to: what a gateway that lost its state may ask for.
+    pub schemas: Vec<Arc<Schema>>,
+    /// Another part of the same tick or definition follows.
+    pub more: bool,
+}
+
+/// What an encoder left out because no gateway would take it. It only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Scrapes of targets beyond the limits on targets, slots or a target's labels.
+    pub scrapes: u64,
+    /// Exemplars with over 1 KiB of labels.
+    pub exemplars: u64,
+}
+
+/// What is known of one target at both ends.
+pub(super) struct Target {
+    pub(super) labels: Arc<Labels>,
+    pub(super) schema: Arc<Schema>,
+    pub(super) values: Vec<ColumnChunk>,
+    pub(super) states: Vec<ChunkState>,
+    pub(super) facts: Facts,
+    pub(super) timestamps: Sparse<Timestamp>,
+    pub(super) exemplars: Sparse<Exemplar>,
+    /// The decoder has heard of it.
+    pub(super) is_told: bool,
+}
+
+impl Target {
+    fn new(labels: Arc<Labels>, tick: Timestamp) -> Target {
+        Target {
+            labels,
+            schema: Arc::new(Schema::new(Vec::new())),
+            values: Vec::new(),
+            states: Vec::new(),
+            facts: Facts::new(tick),
+            timestamps: Vec::new(),
+            exemplars: Vec::new(),
+            is_told: false,
+        }
+    }
+
+    /// Goes over to another schema: slots that hold another series are as new.
+    fn adopt(&mut self, schema: &Arc<Schema>) {
+        let chunks = schema.chunks().len();
+        let redefined = redefined(&self.schema, schema);
+        self.values.resize(chunks, [stale_nan(); CHUNK_SLOTS]);
+        self.states.resize(chunks, ChunkState::default());
+        for (at, slots) in &redefined {
+            self.states[*at].forget(slots, &mut self.values[*at]);
+        }
+        sparse::forget(&mut self.timestamps, chunks, &redefined);
+        sparse::forget(&mut self.exemplars, chunks, &redefined);
+        self.schema = schema.clone();
+    }
+
+    /// What a KEY says of it when it was not scraped.
+    fn carried(&self, tick: Timestamp) -> Fresh<'static> {
+        Fresh {
+            facts: Facts { tick, ..self.facts },
+            schema: self.schema.clone(),
+            values: self.values.concat().into(),
+            timestamps: self.timestamps.clone().into(),
+            exemplars: self.exemplars.clone().into(),
+            is_carried: true,
+            exemplars_left_out: 0,
+        }
+    }
+}
+
+/// Turns scrapes into the frames of one stream.
+pub struct Encoder {
+    stream: StreamId,
+    started: Timestamp,
+    limits: FrameLimits,
+    packer: Packer,
+    next_seq: u64,
+    targets: BTreeMap<u32, Target>,
+    numbers: HashMap<Arc<Labels>, u32>,
+    free_numbers: Vec<u32>,
+    next_number: u32,
+    /// Slots of all targets.
+    slots: usize,
+    /// Definitions that a decoder keeps: those that a target has.
+    defined: HashMap<SchemaHash, Arc<Schema>>,
+    needs_key: bool,
+    has_gap: bool,
+    left_out: LeftOut,
+}
+
+impl Encoder {
+    /// A new stream, which begins with a KEY. `started` is when its collector started.
+    pub fn new(stream: StreamId, started: Timestamp, limits: FrameLimits) -> Encoder {
+        Encoder {
+            stream,
+            started,
+            limits,
+            packer: Packer::new(),
+            next_seq: 1,
+            targets: BTreeMap::new(),
+            numbers: HashMap::new(),
+            free_numbers: Vec::new(),
+            next_number: 0,
+            slots: 0,
+            defined: HashMap::new(),
+            needs_key: true,
+            has_gap: false,
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// Its id.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// What was left out since the start.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// The next tick is a KEY that says that frames before it were dropped.
+    pub fn mark_gap(&mut self) {
+        (self.needs_key, self.has_gap) = (true, true);
+    }
+
+    /// The frames of one tick: definitions first, then one KEY (`key`, and always at the stream's start) or DELTA, in parts
+    /// where it is too big. Scrapes of one target stand in their order; without any the frame says that the collector lives.
+    pub fn tick(&mut self, tick: Timestamp, clock: Timestamp, scrapes: &[Scrape], key: bool) -> Vec<EncodedFrame> {
+        let key = std::mem::take(&mut self.needs_key) || key;
+        let kind = if key { FrameKind::Key } else { FrameKind::Delta };
+        let mut freed = Vec::new();
+        let planned = self.plan(tick, scrapes, &mut freed);
+        let mut frames = self.define(&planned);
+        let mut writer =
+            TickWriter { tick, clock, kind, frames: &mut frames, is_continued: false, part: self.part(kind) };
+        let mut told = HashSet::new();
+        if key {
+            self.write_key(&planned, &mut told, &mut writer);
+        }
+        for (at, (number, scrape)) in planned.iter().enumerate() {
+            if !told.contains(&at) {
+                self.write(*number, Fresh::of(scrape, tick), Basis::Before, &mut writer);
+            }
+        }
+        self.seal(&mut writer, false);
+        self.forget_gone(freed);
+        self.has_gap = false;
+        frames
+    }
+
+    /// The frame that says that the stream stops on purpose.
+    pub fn end(&mut self, tick: Timestamp, clock: Timestamp) -> EncodedFrame {
+        let header = FrameHeader::new(FrameKind::End, self.stream, self.next_seq, tick, clock);
+        self.next_seq += 1;
+        let bytes = self.packer.frame(&header, &[]);
+        EncodedFrame { kind: header.kind, seq: header.seq, bytes, samples: 0, schemas: Vec::new(), more: false }
+    }
+
+    /// Gives every scrape its target's number, new ones to new targets; leaves out what is over the limits.
+    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<(u32, &'a Scrape)> {
+        let mut planned = Vec::with_capacity(scrapes.len());
+        for scrape in scrapes {
+            let number = match self.numbers.get(&scrape.target) {
+                Some(number) => Some(*number),
+                None if scrape.outcome == Outcome::Gone => continue,
+                None => self.admit_target(scrape, tick),
+            };
+            let Some(number) = number.filter(|number| self.admit_slots(*number, scrape)) else {
+                self.left_out.scrapes += 1;
+                continue;
+            };
+            if scrape.outcome == Outcome::Gone {
+                self.numbers.remove(&scrape.target);
+                freed.push(number);
+            }
+            planned.push((number, scrape));
+        }
+        planned
+    }
+
+    fn admit_target(&mut self, scrape: &Scrape, tick: Timestamp) -> Option<u32> {
+        let is_too_long = scrape.target.as_bytes().len() > self.limits.target_label_bytes_max;
+        if is_too_long || !are_target_labels(&scrape.target) || self.targets.len() >= self.limits.targets_max {
+            return None;
+        }
+        let number = self.free_numbers.pop().unwrap_or_else(|| {
+            self.next_number += 1;
+            self.next_number - 1
+        });
+        self.numbers.insert(scrape.target.clone(), number);
+        self.targets.insert(number, Target::new(scrape.target.clone(), tick));
+        Some(number)
+    }
+
+    /// Whether the stream stays within its slots with this scrape. What it counts is the most that a tick may hold at once.
+    fn admit_slots(&mut self, number: u32, scrape: &Scrape) -> bool {
+        let own = self.targets[&number].schema.chunks().len() * CHUNK_SLOTS;
+        let new = scrape.schema.chunks().len() * CHUNK_SLOTS;
+        let is_within = scrape.outcome == Outcome::Gone || self.slots - own + new <= self.limits.slots_max;
+        if is_within {
+            self.slots += new.saturating_sub(own);
+        }
+        is_within
+    }
+
+    /// Defines the schemas that the decoder does not have yet.
+    fn define(&mut self, planned: &[(u32, &Scrape)]) -> Vec<EncodedFrame> {
+        let mut frames = Vec::new();
+        let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
+        for (number, scrape) in planned.iter().filter(|(_, scrape)| scrape.outcome != Outcome::Gone) {
+            let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
+            let schema = &scrape.schema;
+            if schema.chunks().is_empty() || self.defined.contains_key(&schema.hash()) {
+                continue;
+            }
+            let base = Some(&**base).filter(|base| self.defined.contains_key(&base.hash()));
+            frames.extend(define::encode(&mut self.packer, self.stream, base, schema, &self.limits));
+            self.defined.insert(schema.hash(), schema.clone());
+        }
+        frames
+    }
+
+    /// Writes every target in full: its first scrape of the tick, or what it had.
+    fn write_key(&mut self, planned: &[(u32, &Scrape)], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
+        let mut first = HashMap::new();
+        for (at, (number, _)) in planned.iter().enumerate() {
+            first.entry(*number).or_insert(at);
+        }
+        let numbers: Vec<u32> = self.targets.keys().copied().collect();
+        for number in numbers {
+            let scrape = first.get(&number).filter(|at| planned[**at].1.outcome != Outcome::Gone);
+            let fresh = match scrape {
+                Some(at) => {
+                    told.insert(*at);
+                    Fresh::of(planned[*at].1, writer.tick)
+                }
+                None => self.targets[&number].carried(writer.tick),
+            };
+            self.write(number, fresh, Basis::Nothing, writer);
+        }
+    }
+
+    /// Writes one entry, or several where one is too long for a part.
+    fn write(&mut self, number: u32, fresh: Fresh<'_>, basis: Basis, writer: &mut TickWriter<'_>) {
+        if writer.part.is_full(&self.limits) {
+            self.seal(writer, true);
+        }
+        // Taken out for the while, so that sealing a part in the middle of it may borrow the rest.
+        let Some(mut target) = self.targets.remove(&number) else { return };
+        if basis == Basis::Nothing {
+            target.is_told = false;
+            (target.timestamps, target.exemplars) = (Vec::new(), Vec::new());
+        }
+        if !target.is_told {
+            writer.part.put_target(number, &target.labels);
+            target.facts = Facts::new(writer.tick);
+        }
+        if fresh.facts.outcome == Outcome::Gone && !fresh.is_carried {
+            fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
+            writer.part.put_entry(number, Outcome::Gone as u8, None);
+            return;
+        }
+        self.write_scrape(number, &mut target, &fresh, basis, writer);
+        target.timestamps = fresh.timestamps.into_owned();
+        target.exemplars = fresh.exemplars.into_owned();
+        (target.facts, target.is_told) = (fresh.facts, true);
+        self.targets.insert(number, target);
+    }
+
+    fn write_scrape(
+        &mut self,
+        number: u32,
+        target: &mut Target,
+        fresh: &Fresh<'_>,
+        basis: Basis,
+        writer: &mut TickWriter<'_>,
+    ) {
+        let has_schema = match basis {
+            Basis::Before => fresh.schema.hash() != target.schema.hash(),
+            Basis::Nothing => !fresh.schema.chunks().is_empty(),
+        };
+        if fresh.schema.hash() != target.schema.hash() {
+            target.adopt(&fresh.schema);
+        }
+        if has_schema {
+            writer.part.put_schema(&fresh.schema);
+        }
+        fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
+        let mut entry = EntryWriter::new(target, fresh, basis);
+        let mut flags = fresh.facts.outcome as u8 | entry.sparse_flags();
+        flags |= if fresh.is_carried { FLAG_CARRIED } else { 0 };
+        let first_only =
+            if has_schema { FLAG_SCHEMA } else { 0 } | if fresh.facts.has_extra() { FLAG_EXTRA } else { 0 };
+        let chunks = fresh.schema.chunks().len();
+        loop {
+            let from = entry.next_chunk;
+            entry.write_chunks(&mut writer.part, &self.limits);
+            let to = entry.next_chunk;
+            let range = (from > 0 || to < chunks).then_some((from, to - from));
+            writer.part.put_entry(number, flags | if from == 0 { first_only } else { 0 }, range);
+            if to == chunks {
+                break;
+            }
+            self.seal(writer, true);
+        }
+        self.left_out.exemplars += fresh.exemplars_left_out;
+        if writer.kind == FrameKind::Delta && writer.part.seq.is_multiple_of(CHECK_EVERY) {
+            let check = check_chunks(target.values.iter().map(|chunk| &chunk[..]));
+            writer.part.columns.checks.extend_from_slice(&check.to_le_bytes());
+        }
+    }
+
+    fn part(&self, kind: FrameKind) -> Part {
+        Part::new(self.next_seq, (kind == FrameKind::Key).then_some(self.started))
+    }
+
+    /// Makes a frame of the part and begins the next one.
+    fn seal(&mut self, writer: &mut TickWriter<'_>, more: bool) {
+        let header = FrameHeader {
+            more,
+            continued: std::mem::replace(&mut writer.is_continued, true),
+            gap: self.has_gap,
+            ..FrameHeader::new(writer.kind, self.stream, self.next_seq, writer.tick, writer.clock)
+        };
+        self.next_seq += 1;
+        let next = self.part(writer.kind);
+        let mut part = std::mem::replace(&mut writer.part, next);
+        let pieces = part.columns.pieces();
+        let bytes = self.packer.frame(&header, &pieces.each_ref().map(|piece| &piece[..]));
+        let Part { seq, samples, schemas, .. } = part;
+        writer.frames.push(EncodedFrame { kind: header.kind, seq, bytes, samples, schemas, more });
+    }
+
+    /// Numbers of targets that are gone can be given again, and schemas that no target has are forgotten.
+    fn forget_gone(&mut self, freed: Vec<u32>) {
+        self.free_numbers.extend(freed);
+        self.slots = self.targets.values().map(|target| target.schema.chunks().len() * CHUNK_SLOTS).sum();
+        let used: HashSet<SchemaHash> = self.targets.values().map(|target| target.schema.hash()).collect();
+        self.defined.retain(|hash, _| used.contains(hash));
+    }
+}
+
+/// The frames of one tick as they come into being.
+struct TickWriter<'a> {
+    tick: Timestamp,
+    clock: Timestamp,
+    kind: FrameKind,
+    frames: &'a mut Vec<EncodedFrame>,
+    is_continued: bool,
+    part: Part,
+}
+
+/// A schema in full, in parts where it is too big: for a gateway that does not know it.
+pub fn encode_schema(stream: StreamId, schema: &Arc<Schema>, limits: &FrameLimits) -> Vec<EncodedFrame> {
+    define::encode(&mut Packer::new(), stream, None, schema, limits)
+}

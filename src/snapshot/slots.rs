@@ -1,0 +1,526 @@
+//! The collector's side of a schema: which series of a target has which slot.
+//!
+//! Invariant: a series keeps its slot until it is removed, and slots of removed series are given away again, so a schema is
+//! hardly longer than the most series that its target ever had at once. Whoever removes a series has sent its end; where a slot
+//! is given to another series within one scrape, the new schema itself ends the old one.
+//!
+//! Only chunks that changed are built again: [`SlotTable::schema`] costs O(changed), and shares the rest with the schema before.
+//! To keep that small where series come and go all over a page, a removed series stays in the schema (without a sample) until
+//! its slot is needed or too many are like it, and new series fill one chunk before they begin on the next. A series that comes
+//! back by then has its old slot again, and the schema has not changed at all.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::chunk::{CHUNK_SLOTS, CHUNK_TEXT_MAX, Chunk, Family, SERIES_LABELS_MAX, STRING_BYTES_MAX};
+use super::schema::Schema;
+use super::tables::ChunkBuilder;
+use crate::model::{Labels, METRIC_NAME, Metadata};
+
+/// Slots of one target at most: 16 million.
+pub const TARGET_SLOTS_MAX: usize = 1 << 24;
+/// Bytes of a help text or unit; the rest is cut off.
+pub const HELP_BYTES_MAX: usize = 4 << 10;
+/// Free slots below which a table is never compacted.
+const COMPACT_MIN: usize = 4 * CHUNK_SLOTS;
+/// Removed series that stay in the schema, as a part of all slots; below [`ENDED_MIN`] they always may.
+const ENDED_SHARE: usize = 16;
+const ENDED_MIN: usize = 64;
+/// Slots that a chunk must have to give before new series fill it, and the part of all slots that may lie idle for that.
+const FILLING_MIN: u16 = 32;
+const AVAILABLE_SHARE: usize = 8;
+/// Ends a name or a value in [`OwnLabels`]; no UTF-8 text has this byte.
+const END: u8 = 0xff;
+
+/// Why a series cannot have a slot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    /// A name or value is too long.
+    #[error("a label of {bytes} bytes, expected at most {STRING_BYTES_MAX}")]
+    LabelTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Too many labels beside the target's.
+    #[error("{labels} labels, expected at most {SERIES_LABELS_MAX}")]
+    TooManyLabels {
+        /// How many there are.
+        labels: usize,
+    },
+    /// All its labels together are too long.
+    #[error("labels of {bytes} bytes, expected at most {CHUNK_TEXT_MAX}")]
+    SeriesTooLong {
+        /// How long they are.
+        bytes: usize,
+    },
+    /// The target has too many series.
+    #[error("target has {TARGET_SLOTS_MAX} series already")]
+    TargetFull,
+}
+
+/// The labels that a series has beside its target's, its metric name among them. Unlike [`Labels`] they can hold an empty
+/// value: the series lacks a label that its target gives to the others.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct OwnLabels {
+    bytes: Box<[u8]>,
+}
+
+impl OwnLabels {
+    /// What `series` says otherwise than `target`.
+    pub fn between(series: &Labels, target: &Labels) -> OwnLabels {
+        let mut bytes = Vec::with_capacity(series.as_bytes().len());
+        let (mut series, mut target) = (series.iter().peekable(), target.iter().peekable());
+        loop {
+            let (own, targets) = (series.peek().copied(), target.peek().copied());
+            match (own, targets) {
+                (None, None) => break,
+                (Some(own), Some(targets)) if own == targets => {}
+                (Some(own), Some(targets)) if own.0 <= targets.0 => put_pair(&mut bytes, own),
+                (Some(own), None) => put_pair(&mut bytes, own),
+                (_, Some(targets)) => put_pair(&mut bytes, (targets.0, "")),
+            }
+            let (own, targets) = (own.map(|own| own.0), targets.map(|targets| targets.0));
+            if own.is_some_and(|own| targets.is_none_or(|targets| own <= targets)) {
+                series.next();
+            }
+            if targets.is_some_and(|targets| own.is_none_or(|own| targets <= own)) {
+                target.next();
+            }
+        }
+        OwnLabels { bytes: bytes.into_boxed_slice() }
+    }
+
+    /// Pairs ascending by label name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut strings = self
+            .bytes
+            .split(|byte| *byte == END)
+            .map(|bytes| std::str::from_utf8(bytes).expect("own labels are written from strings only"));
+        std::iter::from_fn(move || Some((strings.next().filter(|name| !name.is_empty())?, strings.next()?)))
+    }
+
+    /// The metric name, empty where there is none.
+    pub fn metric_name(&self) -> &str {
+        self.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value)
+    }
+
+    fn check(&self, family: &str) -> Result<(), SlotError> {
+        if family.len() >= STRING_BYTES_MAX {
+            return Err(SlotError::LabelTooLong { bytes: family.len() });
+        }
+        let labels = self.iter().count().saturating_sub(1);
+        if labels > SERIES_LABELS_MAX {
+            return Err(SlotError::TooManyLabels { labels });
+        }
+        if let Some((name, value)) = self.iter().find(|(name, value)| name.len().max(value.len()) >= STRING_BYTES_MAX) {
+            return Err(SlotError::LabelTooLong { bytes: name.len().max(value.len()) });
+        }
+        if self.bytes.len() > CHUNK_TEXT_MAX / 2 {
+            return Err(SlotError::SeriesTooLong { bytes: self.bytes.len() });
+        }
+        Ok(())
+    }
+}
+
+/// All of them are its own, as for a target without labels.
+impl From<&Labels> for OwnLabels {
+    fn from(labels: &Labels) -> OwnLabels {
+        OwnLabels::between(labels, &Labels::empty())
+    }
+}
+
+impl std::fmt::Debug for OwnLabels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// The same with help and unit of at most [`HELP_BYTES_MAX`] bytes.
+fn cut_metadata(metadata: &Metadata) -> Metadata {
+    let cut = |text: &str| text[..text.floor_char_boundary(HELP_BYTES_MAX)].into();
+    Metadata { kind: metadata.kind, help: cut(&metadata.help), unit: cut(&metadata.unit) }
+}
+
+fn put_pair(bytes: &mut Vec<u8>, (name, value): (&str, &str)) {
+    for string in [name, value] {
+        bytes.extend_from_slice(string.as_bytes());
+        bytes.push(END);
+    }
+}
+
+/// A slot that is in the schema.
+struct Slot {
+    labels: OwnLabels,
+    family: u32,
+    /// Its series was removed.
+    is_ended: bool,
+}
+
+/// A family of the target; kept as long as the table, for pages have few.
+struct FamilyEntry {
+    name: Box<str>,
+    metadata: Metadata,
+}
+
+/// The slots of one target; see the module's page.
+#[derive(Default)]
+pub struct SlotTable {
+    /// What is in each slot.
+    slots: Vec<Option<Slot>>,
+    /// Slots in the schema by the hash of their labels.
+    by_labels: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    /// How many slots of each chunk can be given away: free ones and those of removed series.
+    available: Vec<u16>,
+    /// The chunk that new series fill.
+    filling: usize,
+    /// Removed series that are still in the schema.
+    ended: usize,
+    families: Vec<FamilyEntry>,
+    families_by_name: HashMap<Box<str>, u32>,
+    /// Bytes of the labels in each chunk.
+    text_bytes: Vec<usize>,
+    /// The newest build of each chunk, `None` where it changed since.
+    chunks: Vec<Option<Arc<Chunk>>>,
+    schema: Option<Arc<Schema>>,
+}
+
+impl SlotTable {
+    /// A table without slots.
+    pub fn new() -> SlotTable {
+        SlotTable::default()
+    }
+
+    /// How many slots there are, free ones included: the length of a scrape's values.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no slot.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many series there are.
+    pub fn series(&self) -> usize {
+        self.by_labels.len() - self.ended
+    }
+
+    /// The slot of a series, if it has one.
+    pub fn find(&self, labels: &OwnLabels) -> Option<u32> {
+        self.find_defined(labels).filter(|slot| self.labels(*slot).is_some())
+    }
+
+    /// The labels of a slot's series, `None` where it has none any more.
+    pub fn labels(&self, slot: u32) -> Option<&OwnLabels> {
+        self.slots.get(slot as usize)?.as_ref().filter(|slot| !slot.is_ended).map(|slot| &slot.labels)
+    }
+
+    /// Gives a series a slot, the one it has or had if that is still its own. A family that is known keeps its metadata (see
+    /// [`SlotTable::set_metadata`]).
+    pub fn insert(&mut self, labels: OwnLabels, family: &str, metadata: &Metadata) -> Result<u32, SlotError> {
+        labels.check(family)?;
+        let family_number = self.family(family, metadata);
+        if let Some(slot) = self.find_defined(&labels) {
+            self.revive(slot, family_number);
+            return Ok(slot);
+        }
+        let slot = self.take_slot(labels.bytes.len() + family.len())?;
+        self.text_bytes[slot as usize / CHUNK_SLOTS] += labels.bytes.len() + family.len();
+        let hash = self.hasher.hash_one(&labels);
+        self.slots[slot as usize] = Some(Slot { labels, family: family_number, is_ended: false });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_labels.insert_unique(hash, slot, |other| hash_of(slots, hasher, *other));
+        self.touch(slot as usize / CHUNK_SLOTS);
+        Ok(slot)
+    }
+
+    /// Ends a series: its slot may be given to another from now on. Nothing happens where there is none.
+    pub fn remove(&mut self, slot: u32) {
+        let Some(Some(removed)) = self.slots.get_mut(slot as usize) else { return };
+        if std::mem::replace(&mut removed.is_ended, true) {
+            return;
+        }
+        self.available[slot as usize / CHUNK_SLOTS] += 1;
+        self.ended += 1;
+        if self.ended > ENDED_MIN.max(self.slots.len() / ENDED_SHARE) {
+            self.forget_ended();
+        }
+    }
+
+    /// Says what a family's metadata is from now on. Help and unit are cut at [`HELP_BYTES_MAX`].
+    pub fn set_metadata(&mut self, family: &str, metadata: &Metadata) {
+        let metadata = cut_metadata(metadata);
+        let known = self.family(family, &metadata);
+        if self.families[known as usize].metadata == metadata {
+            return;
+        }
+        self.families[known as usize].metadata = metadata;
+        for chunk in 0..self.chunks.len() {
+            let from = chunk * CHUNK_SLOTS;
+            let slots = &self.slots[from..self.slots.len().min(from + CHUNK_SLOTS)];
+            if slots.iter().flatten().any(|slot| slot.family == known) {
+                self.touch(chunk);
+            }
+        }
+    }
+
+    /// The schema as it is now. Only chunks that changed since the last call are built.
+    pub fn schema(&mut self) -> Arc<Schema> {
+        if let Some(schema) = &self.schema {
+            return schema.clone();
+        }
+        for chunk in 0..self.chunks.len() {
+            if self.chunks[chunk].is_none() {
+                self.chunks[chunk] = Some(Arc::new(self.build(chunk)));
+            }
+        }
+        let schema = Arc::new(Schema::new(self.chunks.iter().flatten().cloned().collect()));
+        self.schema = Some(schema.clone());
+        schema
+    }
+
+    /// Moves the series together if over half of many slots are free. Returns the new slot of each old one (`None`: it had no
+    /// series), or nothing where there was too little to gain. Every slot's values are sent anew after it.
+    pub fn compact(&mut self) -> Option<Vec<Option<u32>>> {
+        if self.slots.len() - self.series() < COMPACT_MIN.max(self.slots.len() / 2) {
+            return None;
+        }
+        let families = std::mem::take(&mut self.families);
+        let old = std::mem::replace(self, SlotTable { hasher: self.hasher.clone(), ..SlotTable::default() });
+        let mut moves = Vec::with_capacity(old.slots.len());
+        for slot in old.slots {
+            moves.push(slot.filter(|slot| !slot.is_ended).and_then(|slot| {
+                let family = &families[slot.family as usize];
+                self.insert(slot.labels, &family.name, &family.metadata).ok()
+            }));
+        }
+        Some(moves)
+    }
+
+    fn family(&mut self, name: &str, metadata: &Metadata) -> u32 {
+        if let Some(family) = self.families_by_name.get(name) {
+            return *family;
+        }
+        let family = self.families.len() as u32;
+        self.families.push(FamilyEntry { name: name.into(), metadata: cut_metadata(metadata) });
+        self.families_by_name.insert(name.into(), family);
+        family
+    }
+
+    fn find_defined(&self, labels: &OwnLabels) -> Option<u32> {
+        let is_same = |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|slot| slot.labels == *labels);
+        self.by_labels.find(self.hasher.hash_one(labels), is_same).copied()
+    }
+
+    /// Gives a series its own slot again, where it was removed from it.
+    fn revive(&mut self, slot: u32, family: u32) {
+        let Some(own) = self.slots[slot as usize].as_mut().filter(|own| own.is_ended) else { return };
+        let is_changed = std::mem::replace(&mut own.family, family) != family;
+        own.is_ended = false;
+        self.ended -= 1;
+        self.available[slot as usize / CHUNK_SLOTS] -= 1;
+        if is_changed {
+            self.touch(slot as usize / CHUNK_SLOTS);
+        }
+    }
+
+    /// A slot for labels of so many bytes, in the chunk that is being filled, or in the one with the most room, or behind the
+    /// end. A chunk whose text would grow too long is passed over.
+    fn take_slot(&mut self, bytes: usize) -> Result<u32, SlotError> {
+        if !self.fits(self.filling, bytes) {
+            let fitting = (0..self.available.len()).filter(|chunk| self.fits(*chunk, bytes));
+            let Some(roomiest) = fitting.max_by_key(|chunk| self.available[*chunk]) else {
+                return self.push_slot(bytes);
+            };
+            let is_sparse = self.slots.len() - self.series() < self.slots.len() / AVAILABLE_SHARE;
+            if is_sparse && self.available[roomiest] < FILLING_MIN {
+                return self.push_slot(bytes);
+            }
+            self.filling = roomiest;
+        }
+        let from = self.filling * CHUNK_SLOTS;
+        let to = self.slots.len().min(from + CHUNK_SLOTS);
+        let available = (from..to).find(|slot| self.slots[*slot].as_ref().is_none_or(|slot| slot.is_ended));
+        let slot = available.expect("the chunk has an available slot");
+        if self.slots[slot].is_some() {
+            self.forget_slot(slot);
+        }
+        self.available[self.filling] -= 1;
+        Ok(slot as u32)
+    }
+
+    fn fits(&self, chunk: usize, bytes: usize) -> bool {
+        self.available.get(chunk).is_some_and(|available| *available > 0)
+            && self.text_bytes[chunk] + bytes <= CHUNK_TEXT_MAX
+    }
+
+    /// A new slot behind the end; where the last chunk has no room for more text, the rest of it stays free.
+    fn push_slot(&mut self, bytes: usize) -> Result<u32, SlotError> {
+        let last = self.slots.len() / CHUNK_SLOTS;
+        while self.text_bytes.get(last).is_some_and(|text| text + bytes > CHUNK_TEXT_MAX)
+            && !self.slots.len().is_multiple_of(CHUNK_SLOTS)
+        {
+            self.available[last] += 1;
+            self.slots.push(None);
+        }
+        if self.slots.len() >= TARGET_SLOTS_MAX {
+            return Err(SlotError::TargetFull);
+        }
+        if self.slots.len().is_multiple_of(CHUNK_SLOTS) {
+            self.text_bytes.push(0);
+            self.chunks.push(None);
+            self.available.push(0);
+        }
+        self.slots.push(None);
+        Ok(self.slots.len() as u32 - 1)
+    }
+
+    /// Takes all removed series out of the schema.
+    fn forget_ended(&mut self) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].as_ref().is_some_and(|slot| slot.is_ended) {
+                self.forget_slot(slot);
+            }
+        }
+    }
+
+    /// Takes a removed series out of the schema.
+    fn forget_slot(&mut self, slot: usize) {
+        let Some(Slot { labels, family, .. }) = self.slots[slot].take() else { return };
+        let number = slot as u32;
+        if let Ok(entry) = self.by_labels.find_entry(self.hasher.hash_one(&labels), |other| *other == number) {
+            entry.remove();
+        }
+        self.ended -= 1;
+        self.text_bytes[slot / CHUNK_SLOTS] -= labels.bytes.len() + self.families[family as usize].name.len();
+        self.touch(slot / CHUNK_SLOTS);
+    }
+
+    fn touch(&mut self, chunk: usize) {
+        self.chunks[chunk] = None;
+        self.schema = None;
+    }
+
+    fn build(&self, chunk: usize) -> Chunk {
+        let from = chunk * CHUNK_SLOTS;
+        let mut builder = ChunkBuilder::default();
+        for slot in &self.slots[from..self.slots.len().min(from + CHUNK_SLOTS)] {
+            let Some(slot) = slot else {
+                builder.push_free();
+                continue;
+            };
+            let family = &self.families[slot.family as usize];
+            let family = Family {
+                name: &family.name,
+                kind: family.metadata.kind,
+                help: &family.metadata.help,
+                unit: &family.metadata.unit,
+            };
+            let pairs = slot.labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+            builder.push(slot.labels.metric_name(), family, pairs);
+        }
+        builder.finish().expect("strings were checked when they came in")
+    }
+}
+
+fn hash_of(slots: &[Option<Slot>], hasher: &foldhash::fast::RandomState, slot: u32) -> u64 {
+    slots[slot as usize].as_ref().map_or(0, |slot| hasher.hash_one(&slot.labels))
+}
+
+impl std::fmt::Debug for SlotTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SlotTable({} series in {} slots)", self.series(), self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(n: usize) -> OwnLabels {
+        OwnLabels::from(&Labels::from_pairs([(METRIC_NAME, "m"), ("n", &n.to_string())]))
+    }
+
+    fn filled(series: usize) -> SlotTable {
+        let mut table = SlotTable::new();
+        for n in 0..series {
+            assert_eq!(table.insert(own(n), "m", &Metadata::default()), Ok(n as u32));
+        }
+        table
+    }
+
+    #[test]
+    fn own_labels_are_what_a_series_says_otherwise() {
+        let target = Labels::from_pairs([("a", "1"), ("job", "j"), ("z", "9")]);
+        let series = Labels::from_pairs([(METRIC_NAME, "m"), ("a", "1"), ("b", "2"), ("z", "8")]);
+        let own = OwnLabels::between(&series, &target);
+        assert_eq!(own.iter().collect::<Vec<_>>(), [(METRIC_NAME, "m"), ("b", "2"), ("job", ""), ("z", "8")]);
+        assert_eq!(own.metric_name(), "m");
+    }
+
+    #[test]
+    fn a_series_that_comes_back_leaves_the_schema_as_it_was() {
+        let mut table = filled(300);
+        let before = table.schema();
+        table.remove(7);
+        assert_eq!((table.find(&own(7)), table.labels(7), table.series()), (None, None, 299));
+        assert_eq!(table.schema().hash(), before.hash());
+        assert_eq!(table.insert(own(7), "m", &Metadata::default()), Ok(7));
+        assert_eq!((table.find(&own(7)), table.series()), (Some(7), 300));
+        assert!(Arc::ptr_eq(&table.schema(), &before));
+    }
+
+    #[test]
+    fn churn_all_over_a_table_touches_few_chunks_and_does_not_make_it_grow() {
+        let mut table = filled(5000);
+        let mut live: Vec<u32> = (0..5000).collect();
+        let (mut touched, mut before) = (0, table.schema());
+        for n in 5000..15_000 {
+            table.remove(live[n * 7919 % 5000]);
+            live[n * 7919 % 5000] = table.insert(own(n), "m", &Metadata::default()).unwrap();
+            if n % 10 == 0 {
+                let schema = table.schema();
+                let same = schema.chunks().iter().zip(before.chunks()).filter(|(new, old)| Arc::ptr_eq(new, old));
+                touched += schema.chunks().len() - same.count();
+                before = schema;
+            }
+        }
+        assert_eq!(table.series(), 5000);
+        assert!(table.len() < 5000 * 5 / 4, "{} slots", table.len());
+        assert!(touched < 4 * 1000, "{touched} chunks in 1000 schemas");
+        assert!(live.iter().all(|slot| table.labels(*slot).is_some()));
+    }
+
+    #[test]
+    fn compaction_moves_series_together_and_says_where() {
+        let mut table = filled(3000);
+        (0..3000).filter(|slot| slot % 3 > 0).for_each(|slot| table.remove(slot));
+        let moves = table.compact().expect("most slots are free");
+        assert_eq!((table.len(), table.series()), (1000, 1000));
+        for (old, new) in moves.iter().enumerate() {
+            assert_eq!(new.is_some(), old % 3 == 0);
+            assert!(new.is_none_or(|new| table.labels(new) == Some(&own(old))));
+        }
+        assert_eq!(table.compact(), None);
+    }
+
+    #[test]
+    fn long_labels_leave_a_chunk_before_it_is_too_long() {
+        let mut table = SlotTable::new();
+        let long = "x".repeat(60_000);
+        for n in 0..100 {
+            let labels =
+                Labels::from_pairs([(METRIC_NAME, "m"), ("n", &n.to_string()), ("long", &format!("{long}{n}"))]);
+            table.insert(OwnLabels::from(&labels), "m", &Metadata::default()).unwrap();
+        }
+        assert_eq!(table.schema().live(), 100);
+        assert_eq!(table.schema().chunks().len(), 3);
+        let too_long = Labels::from_pairs([(METRIC_NAME, "m"), ("long", &"x".repeat(70_000))]);
+        let refused = table.insert(OwnLabels::from(&too_long), "m", &Metadata::default());
+        assert_eq!(refused, Err(SlotError::LabelTooLong { bytes: 70_000 }));
+    }
+}
