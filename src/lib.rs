@@ -15,3 +15,5 @@ pub mod runtime;
 pub mod exposition;
 
 pub mod snapshot;
+
+pub mod store;

@@ -1,0 +1,371 @@
+//! One cluster: its streams, who owns which target, and the view that readers load.
+//!
+//! Invariant: everything that changes happens under one mutex, frame by frame, and ends with a new [`ClusterView`] that
+//! replaces the old one at once; a frame that is refused, or that says MORE follows, changes no target that readers see.
+//! Two frames of one cluster are so applied one after the other, those of different clusters side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::drops::DropCounts;
+use super::facts::{ClusterFacts, CollectorFacts};
+use super::inventory::ClusterPolicy;
+use super::layout::Layouts;
+use super::owners::{Claim, Owner, Owners};
+use super::refusal::Refusal;
+use super::stream::Stream;
+use super::view::{ClusterView, StreamView};
+use crate::model::Timestamp;
+use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
+
+/// Who pushed a frame, and when it came.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The identity that matched: the collector.
+    pub collector: Arc<str>,
+    /// When its certificate expires.
+    pub certificate_expires: Timestamp,
+    /// The gateway's wall clock.
+    pub wall: Timestamp,
+    /// The gateway's monotonic clock.
+    pub monotonic: Instant,
+}
+
+/// What a frame did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Highest sequence number of the stream that is applied; 0 while there is none.
+    pub acked: u64,
+    /// It had been applied before, byte for byte, and did nothing.
+    pub is_duplicate: bool,
+    /// Samples that the scrapes in the frame delivered.
+    pub samples: u64,
+    /// Of those, what readers do not get to see; counted when the snapshot is whole.
+    pub dropped: DropCounts,
+    /// It began a stream in place of another one, whose series ended with it.
+    pub has_evicted: bool,
+}
+
+/// What is remembered of a collector, whichever of its runs.
+#[derive(Clone, Debug)]
+pub(super) struct CollectorSeen {
+    pub(super) collector: Arc<str>,
+    pub(super) heard: Instant,
+    pub(super) certificate_expires: Timestamp,
+    /// What its newest state frame said; `None` while only definitions came.
+    pub(super) told: Option<Told>,
+}
+
+/// What a state frame says of its sender's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) tick: Timestamp,
+    pub(super) clock_skew_ms: i64,
+}
+
+pub(super) struct Cluster {
+    /// Guarded: everything that frames change.
+    state: Mutex<ClusterState>,
+    /// Written under the mutex, read without it.
+    view: ArcSwap<ClusterView>,
+}
+
+/// What the whole store shares.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) limits: FrameLimits,
+    pub(super) schemas: SchemaCache,
+    pub(super) layouts: Layouts,
+}
+
+struct ClusterState {
+    policy: Arc<ClusterPolicy>,
+    streams: BTreeMap<StreamId, Stream>,
+    owners: Owners,
+    collectors: BTreeMap<Arc<str>, CollectorSeen>,
+    /// Series of all owned targets: what the cluster's bound is kept by.
+    series: usize,
+}
+
+impl Cluster {
+    pub(super) fn new(policy: Arc<ClusterPolicy>) -> Cluster {
+        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), collectors: Vec::new() };
+        let state = ClusterState {
+            policy,
+            streams: BTreeMap::new(),
+            owners: Owners::default(),
+            collectors: BTreeMap::new(),
+            series: 0,
+        };
+        Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
+    }
+
+    /// A panic while a frame is applied may leave a half-changed stream; its cluster starts again from KEYs.
+    fn lock(&self) -> MutexGuard<'_, ClusterState> {
+        self.state.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, ClusterState>>| {
+            let mut state = poisoned.into_inner();
+            state.streams.clear();
+            state.owners = Owners::default();
+            state.series = 0;
+            self.state.clear_poison();
+            state
+        })
+    }
+
+    pub(super) fn view(&self) -> Arc<ClusterView> {
+        self.view.load_full()
+    }
+
+    pub(super) fn apply(&self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
+        let mut state = self.lock();
+        let accepted = state.apply(frame, arrival, shared)?;
+        self.view.store(Arc::new(state.to_view()));
+        Ok(accepted)
+    }
+
+    /// Labels, limits and time-outs change for all streams at once.
+    pub(super) fn set_policy(&self, policy: &Arc<ClusterPolicy>, shared: &Shared) {
+        let mut state = self.lock();
+        if *state.policy != **policy {
+            state.set_policy(policy, shared);
+            self.view.store(Arc::new(state.to_view()));
+        }
+    }
+
+    /// Frees the streams whose series ended by silence.
+    pub(super) fn sweep(&self, monotonic: Instant) {
+        let mut state = self.lock();
+        let end_after = state.policy.series_end_after();
+        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
+        let over: Vec<StreamId> =
+            state.streams.iter().filter(|(_, stream)| is_over(stream)).map(|(id, _)| *id).collect();
+        if !over.is_empty() {
+            over.into_iter().for_each(|id| state.remove_stream(id));
+            self.view.store(Arc::new(state.to_view()));
+        }
+    }
+}
+
+impl ClusterState {
+    fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
+        let id = frame.header().stream;
+        let leaving = self.admit_stream(id, arrival)?;
+        let is_new = !self.streams.contains_key(&id);
+        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, arrival));
+        let result = stream.decode(frame, shared);
+        let mut accepted = match result {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                if is_new {
+                    self.streams.remove(&id);
+                }
+                return Err(refusal);
+            }
+        };
+        stream.heard = arrival.monotonic;
+        accepted.has_evicted = leaving.is_some();
+        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving));
+        self.note_collector(arrival, frame.header(), accepted.is_duplicate);
+        if self.streams[&id].is_whole() {
+            accepted.dropped = self.publish(id, arrival.wall, shared);
+        } else {
+            self.touch(id);
+        }
+        Ok(accepted)
+    }
+
+    /// Whether a frame of this stream may be decoded, and the stream that a good one takes the place of.
+    ///
+    /// Room for a new stream is made by the longest silent earlier run of the same collector, so that one that starts again
+    /// and again never locks itself out; else by the stream that has been silent longest, if it is silent at all.
+    fn admit_stream(&self, id: StreamId, arrival: &Arrival) -> Result<Option<StreamId>, Refusal> {
+        if let Some(known) = self.streams.get(&id) {
+            let (owner, found) = (known.collector.to_string(), arrival.collector.to_string());
+            return if owner == found { Ok(None) } else { Err(Refusal::ForeignStream { owner, found }) };
+        }
+        let max = self.policy.limits.streams.max(1);
+        if self.streams.len() < max {
+            return Ok(None);
+        }
+        let fresh_within = self.policy.fresh_within();
+        let is_silent = |stream: &Stream| arrival.monotonic.saturating_duration_since(stream.heard) > fresh_within;
+        let leaving = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.collector == arrival.collector || is_silent(stream))
+            .min_by_key(|(_, stream)| (stream.collector != arrival.collector, stream.heard))
+            .map(|(id, _)| *id);
+        leaving.map(Some).ok_or(Refusal::TooManyStreams { max })
+    }
+
+    /// Definitions have no clock, and that of a frame that came again has been read before.
+    fn note_collector(&mut self, arrival: &Arrival, header: &FrameHeader, is_duplicate: bool) {
+        let clock_skew_ms = header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
+        let told = Told { tick: header.tick, clock_skew_ms };
+        let before = self.collectors.get(&arrival.collector).and_then(|seen| seen.told);
+        let seen = CollectorSeen {
+            collector: arrival.collector.clone(),
+            heard: arrival.monotonic,
+            certificate_expires: arrival.certificate_expires,
+            told: if header.kind.is_definition() || is_duplicate { before } else { Some(told) },
+        };
+        self.collectors.insert(arrival.collector.clone(), seen);
+    }
+
+    /// Brings what the frames since the last publication changed before the readers.
+    fn publish(&mut self, id: StreamId, wall: Timestamp, shared: &Shared) -> DropCounts {
+        let mut changed = self.stream(id).take_changed();
+        let mut losses = DropCounts::default();
+        changed.retain(|target| self.refresh(id, *target, shared));
+        let mut waiting: BTreeSet<u32> = self.stream(id).waiting().collect();
+        waiting.extend(&changed);
+        for target in &waiting {
+            self.claim(id, *target);
+        }
+        for target in changed {
+            losses.add_all(&self.show(id, target, wall, shared));
+        }
+        self.touch(id);
+        losses
+    }
+
+    fn stream(&mut self, id: StreamId) -> &mut Stream {
+        self.streams.get_mut(&id).expect("the stream was looked up by its caller")
+    }
+
+    /// Follows a target's schema and labels; false where it is gone.
+    fn refresh(&mut self, id: StreamId, target: u32, shared: &Shared) -> bool {
+        let policy = self.policy.clone();
+        let stream = self.streams.get_mut(&id).expect("the stream was looked up by its caller");
+        let Some((labels, before, is_there)) = stream.refresh(target, &policy, &shared.layouts) else { return true };
+        self.series -= before;
+        self.owners.release(&labels, Owner { stream: id, target });
+        is_there
+    }
+
+    fn claim(&mut self, id: StreamId, target: u32) {
+        let patience = self.policy.fresh_within();
+        let stream = &self.streams[&id];
+        let Some(labels) = stream.targets.get(&target).map(|held| held.labels().clone()) else { return };
+        let rival = |id: StreamId| self.streams.get(&id).map(Stream::claimant);
+        let owner = Owner { stream: id, target };
+        let claim = self.owners.claim(&labels, owner, &stream.claimant(), rival, patience);
+        if let Claim::TakenFrom(before) = claim {
+            self.disown(before);
+        }
+        let stream = self.stream(id);
+        let held = stream.targets.get_mut(&target).expect("it was there above");
+        if claim != Claim::Refused && !held.is_owned {
+            held.is_owned = true;
+            let series = held.series();
+            stream.is_reordered = true;
+            self.series += series;
+        }
+    }
+
+    fn disown(&mut self, owner: Owner) {
+        let Some(stream) = self.streams.get_mut(&owner.stream) else { return };
+        let Some(held) = stream.targets.get_mut(&owner.target) else { return };
+        held.is_owned = false;
+        self.series -= held.series();
+        stream.is_reordered = true;
+        stream.rebuild_view();
+    }
+
+    /// Gives the target as much room as the cluster has left and shows it.
+    fn show(&mut self, id: StreamId, target: u32, wall: Timestamp, shared: &Shared) -> DropCounts {
+        self.fit(id, target, shared);
+        let latest = wall + self.policy.limits.ahead_max;
+        self.stream(id).show(target, latest)
+    }
+
+    fn fit(&mut self, id: StreamId, target: u32, shared: &Shared) {
+        let limit = usize::try_from(self.policy.limits.series).unwrap_or(usize::MAX);
+        let series = self.series;
+        let Some(held) = self.stream(id).targets.get_mut(&target) else { return };
+        let others = if held.is_owned { series - held.series() } else { 0 };
+        held.fit(limit.saturating_sub(others), &shared.layouts);
+        if held.is_owned {
+            let own = held.series();
+            self.series = others + own;
+        }
+    }
+
+    /// The stream's view after a change, or with nothing but a newer sign of life.
+    fn touch(&mut self, id: StreamId) {
+        self.stream(id).rebuild_view();
+    }
+
+    fn remove_stream(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        for (target, held) in stream.targets {
+            if held.is_owned {
+                self.series -= held.series();
+                self.owners.release(held.labels(), Owner { stream: id, target });
+            }
+        }
+    }
+
+    /// Judges every target again. Owners stay, where the labels by which targets are told apart do.
+    fn set_policy(&mut self, policy: &Arc<ClusterPolicy>, shared: &Shared) {
+        self.policy = policy.clone();
+        self.collectors.retain(|collector, _| policy.identities.iter().any(|identity| **identity == **collector));
+        let revoked = |stream: &Stream| !policy.identities.iter().any(|identity| **identity == *stream.collector);
+        let over: Vec<StreamId> =
+            self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|id| self.remove_stream(id));
+        let ids: Vec<StreamId> = self.streams.keys().copied().collect();
+        for id in &ids {
+            for target in self.stream(*id).targets.keys().copied().collect::<Vec<_>>() {
+                self.refresh(*id, target, shared);
+                self.claim(*id, target);
+            }
+        }
+        for id in ids {
+            for target in self.stream(id).targets.keys().copied().collect::<Vec<_>>() {
+                self.fit(id, target, shared);
+            }
+            self.stream(id).show_layouts();
+            self.touch(id);
+        }
+    }
+
+    fn to_view(&self) -> ClusterView {
+        let streams = self.streams.values().filter_map(|stream| stream.view.clone()).collect();
+        ClusterView { policy: self.policy.clone(), streams, collectors: self.collectors.values().cloned().collect() }
+    }
+}
+
+impl ClusterView {
+    /// The always-there facts at this moment.
+    pub fn facts(&self, wall: Timestamp, monotonic: Instant) -> ClusterFacts {
+        let is_fresh =
+            |seen: &CollectorSeen| monotonic.saturating_duration_since(seen.heard) <= self.policy.fresh_within();
+        let collectors: Vec<CollectorFacts> = self
+            .collectors
+            .iter()
+            .map(|seen| CollectorFacts { collector: seen.collector.clone(), up: is_fresh(seen) })
+            .collect();
+        let told = || self.collectors.iter().filter_map(|seen| Some((seen.heard, seen.told?)));
+        let newest = told().max_by_key(|(heard, _)| *heard);
+        let tick = told().map(|(_, told)| told.tick).max();
+        let expiries = self.collectors.iter().map(|seen| seen.certificate_expires.as_seconds());
+        ClusterFacts {
+            up: collectors.iter().any(|collector| collector.up),
+            collectors,
+            clock_skew_seconds: newest.map_or(f64::NAN, |(_, told)| told.clock_skew_ms as f64 / 1000.0),
+            last_snapshot: tick.unwrap_or_default(),
+            lag_seconds: tick.map_or(f64::INFINITY, |tick| wall.since(tick).as_secs_f64()),
+            series: self.live_streams(monotonic).map(|stream| stream_series(stream)).sum(),
+            certificate_expiry_seconds: expiries.fold(f64::NAN, f64::min),
+            maintenance: self.policy.in_maintenance(wall),
+        }
+    }
+}
+
+fn stream_series(stream: &StreamView) -> u64 {
+    stream.targets.iter().map(|target| target.layout.live() as u64).sum()
+}

@@ -1,0 +1,38 @@
+//! The newest sample of every series of the site, by cluster, stream and target.
+//!
+//! Everything comes in as a frame and leaves through an immutable view. A cluster's state (its streams' decoders, what
+//! admission made of their targets, who owns a target) is behind one mutex, held while a frame is decoded and applied;
+//! readers never take it: they load the cluster's published view (arc-swap) and see one state of each stream, whole.
+//! The store knows no clock: wall and monotonic time come in as arguments.
+
+mod admit;
+mod cluster;
+mod drops;
+mod facts;
+mod inventory;
+mod layout;
+mod owners;
+mod refusal;
+mod relabelled;
+mod select;
+mod site;
+mod stream;
+mod target;
+mod view;
+
+pub use admit::resolve_conflicts;
+pub use cluster::{Accepted, Arrival};
+pub use drops::{DropCounts, DropReason};
+pub use facts::{
+    CLUSTER_FAMILIES, COLLECTOR_UP, ClusterFacts, CollectorFacts, FactFamily, SCRAPE_FAMILIES, is_gateway_name,
+    scrape_values,
+};
+pub use inventory::{
+    CLUSTER, ClusterLimits, ClusterPolicy, ENVIRONMENT, Inventory, InventoryError, LabelConflict, Maintenance,
+    Membership,
+};
+pub use layout::{IndexedChunk, Layout, NameRun};
+pub use refusal::Refusal;
+pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
+pub use site::Store;
+pub use view::{ClusterView, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};

@@ -1,0 +1,106 @@
+//! All clusters of the inventory, and the moment at which a reader looks at them.
+//!
+//! Invariant: the clusters here are those of the inventory that was set last, no more and no fewer; a cluster that left
+//! it is gone for the readers that come after, with everything it pushed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+
+use super::cluster::{Accepted, Arrival, Cluster, Shared};
+use super::inventory::Inventory;
+use super::refusal::Refusal;
+use super::view::{ClusterView, SiteCluster, SiteTarget, SiteView};
+use crate::model::Timestamp;
+use crate::snapshot::{Frame, FrameLimits};
+
+/// The newest sample of every series of the site.
+pub struct Store {
+    clusters: DashMap<Arc<str>, Arc<Cluster>>,
+    shared: Shared,
+    /// Replaced by a reload, at its end; every push reads it.
+    inventory: ArcSwap<Inventory>,
+    /// Held while a reload judges all streams again, so that two do not mix.
+    reload: Mutex<()>,
+}
+
+impl Store {
+    /// A store that holds frames to these limits; without clusters until an inventory is set.
+    pub fn new(limits: FrameLimits) -> Store {
+        let shared = Shared { limits, ..Shared::default() };
+        Store { clusters: DashMap::new(), shared, inventory: ArcSwap::default(), reload: Mutex::default() }
+    }
+
+    /// The inventory in force.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.load_full()
+    }
+
+    /// The limits that frames are held to.
+    pub fn frame_limits(&self) -> &FrameLimits {
+        &self.shared.limits
+    }
+
+    /// Takes over an inventory: new clusters appear, those not listed vanish, and where labels, limits or policies
+    /// changed every stream of the cluster is judged again, before readers see any of it.
+    pub fn set_inventory(&self, inventory: Inventory) {
+        let inventory = Arc::new(inventory);
+        let _alone = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clusters.retain(|name, _| inventory.get(name).is_some());
+        for policy in inventory.iter() {
+            let known = self.clusters.get(policy.cluster.as_str()).map(|known| known.value().clone());
+            match known {
+                Some(cluster) => cluster.set_policy(policy, &self.shared),
+                None => {
+                    let cluster = Arc::new(Cluster::new(policy.clone()));
+                    self.clusters.insert(policy.cluster.as_str().into(), cluster);
+                }
+            }
+        }
+        self.inventory.store(inventory);
+    }
+
+    /// Applies one frame that a collector of `cluster` pushed: all of it or nothing.
+    pub fn apply(&self, cluster: &str, frame: &Frame<'_>, arrival: &Arrival) -> Result<Accepted, Refusal> {
+        let known = self.clusters.get(cluster).map(|known| known.value().clone());
+        let cluster = known.ok_or_else(|| Refusal::UnknownCluster(cluster.to_owned()))?;
+        cluster.apply(frame, arrival, &self.shared)
+    }
+
+    /// Frees streams whose series ended by silence, and what only they used.
+    pub fn sweep(&self, monotonic: Instant) {
+        let clusters: Vec<Arc<Cluster>> = self.clusters.iter().map(|entry| entry.value().clone()).collect();
+        clusters.iter().for_each(|cluster| cluster.sweep(monotonic));
+        self.shared.layouts.sweep();
+    }
+
+    /// One cluster's published view.
+    pub fn cluster(&self, cluster: &str) -> Option<Arc<ClusterView>> {
+        self.clusters.get(cluster).map(|known| known.view())
+    }
+
+    /// The whole site as it is now; `only` narrows it to one cluster.
+    pub fn view(&self, wall: Timestamp, monotonic: Instant, only: Option<&str>) -> SiteView {
+        let mut views: Vec<Arc<ClusterView>> = match only {
+            Some(name) => self.cluster(name).into_iter().collect(),
+            None => self.clusters.iter().map(|entry| entry.view()).collect(),
+        };
+        views.sort_by(|a, b| a.policy.cluster.cmp(&b.policy.cluster));
+        let mut site = SiteView { wall, ..SiteView::default() };
+        for view in views {
+            let cluster = site.clusters.len() as u32;
+            let first = site.targets.len();
+            for target in view.live_streams(monotonic).flat_map(|stream| stream.targets.iter()) {
+                site.targets.push(SiteTarget { cluster, target: target.clone() });
+            }
+            if view.streams.len() > 1 {
+                site.targets[first..].sort_by(|a, b| a.target.labels.cmp(&b.target.labels));
+            }
+            let facts = view.facts(wall, monotonic);
+            site.clusters.push(SiteCluster { policy: view.policy.clone(), facts });
+        }
+        site
+    }
+}

@@ -1,0 +1,117 @@
+//! What readers see: immutable, whole, without locks.
+//!
+//! Invariant: a view holds one state of each stream, published at the end of a snapshot and never changed again; each
+//! target is in exactly one stream of its cluster's view. A reader takes a [`SiteView`] once and may keep it as long
+//! as it needs: nobody waits for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cluster::CollectorSeen;
+use super::facts::ClusterFacts;
+use super::inventory::ClusterPolicy;
+use super::layout::Layout;
+use crate::model::{Exemplar, Labels, Timestamp};
+use crate::snapshot::{Column, Outcome, Report, StreamId};
+
+/// One target after its last scrape.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// Labels of every series that does not override them; the inventory's are not among them.
+    pub labels: Arc<Labels>,
+    /// The admitted series.
+    pub layout: Layout,
+    /// Values by slot; the stale marker where a series has no sample.
+    pub column: Column,
+    /// Start of the scrape: the timestamp of its samples.
+    pub started: Timestamp,
+    /// How long the scrape took.
+    pub duration: Duration,
+    /// Whether it succeeded.
+    pub outcome: Outcome,
+    /// What the collector counted.
+    pub report: Report,
+    /// Explicit timestamps, ascending by slot.
+    pub timestamps: Arc<[(u32, Timestamp)]>,
+    /// Exemplars, ascending by slot.
+    pub exemplars: Arc<[(u32, Exemplar)]>,
+}
+
+impl TargetView {
+    /// The time of the sample in `slot`: the page's, where it gave one, else the scrape's.
+    pub fn timestamp_of(&self, slot: u32) -> Timestamp {
+        if self.timestamps.is_empty() {
+            return self.started;
+        }
+        match self.timestamps.binary_search_by_key(&slot, |(own, _)| *own) {
+            Ok(at) => self.timestamps[at].1,
+            Err(_) => self.started,
+        }
+    }
+
+    /// The exemplar of the sample in `slot`.
+    pub fn exemplar_of(&self, slot: u32) -> Option<&Exemplar> {
+        let at = self.exemplars.binary_search_by_key(&slot, |(own, _)| *own).ok()?;
+        Some(&self.exemplars[at].1)
+    }
+}
+
+/// One stream's targets after its last whole snapshot.
+#[derive(Clone, Debug)]
+pub struct StreamView {
+    /// The stream.
+    pub id: StreamId,
+    /// The identity that pushed it.
+    pub collector: Arc<str>,
+    /// Last sign of life, by the monotonic clock.
+    pub heard: Instant,
+    /// The targets that it owns, ascending by their labels' canonical bytes.
+    pub targets: Arc<[Arc<TargetView>]>,
+}
+
+/// A cluster's streams and the policy that admitted them.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// Labels, limits, time-outs.
+    pub policy: Arc<ClusterPolicy>,
+    /// Its streams, by id.
+    pub streams: Vec<Arc<StreamView>>,
+    pub(super) collectors: Vec<CollectorSeen>,
+}
+
+impl ClusterView {
+    /// The streams whose series have not ended by silence at `monotonic`.
+    pub fn live_streams(&self, monotonic: Instant) -> impl Iterator<Item = &Arc<StreamView>> {
+        let end_after = self.policy.series_end_after();
+        self.streams.iter().filter(move |stream| monotonic.saturating_duration_since(stream.heard) <= end_after)
+    }
+}
+
+/// A target in a [`SiteView`].
+#[derive(Clone, Debug)]
+pub struct SiteTarget {
+    /// Index into [`SiteView::clusters`].
+    pub cluster: u32,
+    /// The target.
+    pub target: Arc<TargetView>,
+}
+
+/// A cluster in a [`SiteView`].
+#[derive(Clone, Debug)]
+pub struct SiteCluster {
+    /// Labels, limits, time-outs.
+    pub policy: Arc<ClusterPolicy>,
+    /// The always-there facts.
+    pub facts: ClusterFacts,
+}
+
+/// The whole site at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct SiteView {
+    /// Every cluster of the inventory, by name.
+    pub clusters: Vec<SiteCluster>,
+    /// Every target that is alive, by cluster, then by its labels' canonical bytes.
+    pub targets: Vec<SiteTarget>,
+    /// The gateway's clock when the view was taken.
+    pub wall: Timestamp,
+}
