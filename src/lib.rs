@@ -17,3 +17,5 @@ pub mod exposition;
 pub mod snapshot;
 
 pub mod store;
+
+pub mod tls;
