@@ -19,3 +19,5 @@ pub mod snapshot;
 pub mod store;
 
 pub mod tls;
+
+pub mod net;

@@ -4,5 +4,8 @@
 mod config;
 mod exposition;
 mod exposition_roundtrip;
+mod net;
+mod net_client;
 mod snapshot;
 mod snapshot_frames;
+mod tls;
