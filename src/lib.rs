@@ -21,3 +21,5 @@ pub mod store;
 pub mod tls;
 
 pub mod net;
+
+pub mod relabel;

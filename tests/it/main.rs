@@ -6,6 +6,7 @@ mod exposition;
 mod exposition_roundtrip;
 mod net;
 mod net_client;
+mod relabel;
 mod snapshot;
 mod snapshot_frames;
 mod tls;
