@@ -23,3 +23,5 @@ pub mod tls;
 pub mod net;
 
 pub mod relabel;
+
+pub mod discovery;

@@ -2,6 +2,7 @@
 //! real program.
 
 mod config;
+mod discovery;
 mod exposition;
 mod exposition_roundtrip;
 mod net;
