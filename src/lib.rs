@@ -25,3 +25,5 @@ pub mod net;
 pub mod relabel;
 
 pub mod discovery;
+
+pub mod scrape;

@@ -8,6 +8,8 @@ mod exposition_roundtrip;
 mod net;
 mod net_client;
 mod relabel;
+mod scrape;
+mod scrape_cache;
 mod snapshot;
 mod snapshot_frames;
 mod tls;
