@@ -27,3 +27,5 @@ pub mod relabel;
 pub mod discovery;
 
 pub mod scrape;
+
+pub mod push;

@@ -7,6 +7,8 @@ mod exposition;
 mod exposition_roundtrip;
 mod net;
 mod net_client;
+mod push_resync;
+mod push_sender;
 mod relabel;
 mod scrape;
 mod scrape_cache;

@@ -1,0 +1,303 @@
+//! The gateway's end: a body and an identity in, a verdict out; no HTTP.
+//!
+//! Order of the checks, each cheaper than the next: who sends (deny by default), how much the cluster may send, how long
+//! the body is, then frame by frame its checksum and its place in the stream. The frames of a body are applied in their
+//! order until one cannot be; what was applied stays. Whatever is refused is counted by cluster and reason, and nothing
+//! is allocated for a frame before its length, checksum and announced size were found right.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::protocol::{IdentityAnswer, MISSING_SCHEMAS_MAX, Verdict, versions};
+use super::rate::Rates;
+use crate::model::Timestamp;
+use crate::runtime::{CpuPool, PoolError, clock};
+use crate::snapshot::{ApplyError, Frame, FrameError, FrameLimits, StreamId};
+use crate::store::{Accepted, Arrival, Inventory, Membership, Refusal, Store};
+use crate::telemetry::{GatewayMetrics, Repeats};
+use crate::tls::Identity;
+
+/// When a gateway that is full wants to be asked again.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// When a collector beyond the cluster's number of streams may ask again: by then another may have fallen silent.
+const STREAMS_WAIT: Duration = Duration::from_secs(15);
+/// Bytes of bodies held at once, over all collectors; who comes when they are taken is asked to wait.
+const BODIES_BYTES_MAX: usize = 512 << 20;
+/// What a permit of the bodies' semaphore stands for.
+const PERMIT_BYTES: usize = 1 << 10;
+/// One log line of a kind in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Bounds of one body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Bytes of it.
+    pub bytes_max: usize,
+    /// Frames in it.
+    pub frames_max: usize,
+}
+
+/// Who a request comes from, as its certificate and the inventory say.
+#[derive(Clone, Debug)]
+pub struct Pusher {
+    /// The cluster's policy and the name that matched.
+    pub membership: Membership,
+    /// When the certificate ends.
+    pub certificate_expires: Timestamp,
+}
+
+impl Pusher {
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        &self.membership.policy.cluster
+    }
+}
+
+/// Why a body stopped being applied, with the word that counts it.
+struct Stop {
+    reason: &'static str,
+    verdict: Verdict,
+}
+
+/// Takes pushes.
+pub struct Receiver {
+    store: Arc<Store>,
+    pool: CpuPool,
+    metrics: GatewayMetrics,
+    rates: Rates,
+    limits: BodyLimits,
+    /// Permits of [`PERMIT_BYTES`]; a body holds its own from before it is read until its verdict.
+    bodies: Arc<Semaphore>,
+    repeats: Repeats,
+}
+
+impl Receiver {
+    /// A receiver that applies to `store`, on the threads of `pool`.
+    pub fn new(store: Arc<Store>, pool: CpuPool, metrics: GatewayMetrics, limits: BodyLimits) -> Receiver {
+        let repeats = Repeats::every(LOG_INTERVAL);
+        let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(limits.bytes_max).div_ceil(PERMIT_BYTES)));
+        Receiver { store, pool, metrics, rates: Rates::default(), limits, bodies, repeats }
+    }
+
+    /// Bounds of one body.
+    pub fn limits(&self) -> BodyLimits {
+        self.limits
+    }
+
+    /// Takes an inventory into force: whom it does not name is refused from the next request on.
+    pub fn set_inventory(&self, inventory: Inventory) {
+        inventory.iter().for_each(|policy| self.metrics.know_cluster(&policy.cluster));
+        self.rates.retain(|cluster| inventory.get(cluster).is_some());
+        self.store.set_inventory(inventory);
+    }
+
+    /// Looks up who a certificate speaks for. `None` is a connection without one.
+    pub fn identify(&self, identity: Option<&Identity>) -> Result<Pusher, Verdict> {
+        let Some(identity) = identity else {
+            self.refused("", "no_certificate", "a connection without client certificate");
+            return Err(Verdict::Unauthenticated { reason: "no client certificate".to_owned() });
+        };
+        match self.store.inventory().identify(identity.candidates()) {
+            Some(membership) => Ok(Pusher { membership, certificate_expires: identity.not_after }),
+            None => {
+                let names: Vec<&str> = identity.candidates().collect();
+                let reason = format!("none of the certificate's names {names:?} is in the inventory");
+                self.refused("", "unknown_identity", &reason);
+                Err(Verdict::Forbidden { reason })
+            }
+        }
+    }
+
+    /// Whether the cluster may push now; to be asked before its body is read.
+    pub fn check_rate(&self, pusher: &Pusher) -> Result<(), Verdict> {
+        let rate = pusher.membership.policy.limits.samples_per_second;
+        self.rates.check(pusher.cluster(), rate, clock::monotonic()).map_err(|retry_after| {
+            self.refused(pusher.cluster(), "rate", "over the cluster's samples_per_second");
+            Verdict::SlowDown { retry_after }
+        })
+    }
+
+    /// Room for a body of so many bytes, `None` for one that does not say; kept until its verdict.
+    pub fn room(&self, pusher: &Pusher, bytes: Option<usize>) -> Result<OwnedSemaphorePermit, Verdict> {
+        let bytes = bytes.unwrap_or(self.limits.bytes_max).min(self.limits.bytes_max);
+        self.bodies.clone().try_acquire_many_owned(bytes.div_ceil(PERMIT_BYTES) as u32).map_err(|_| {
+            self.refused(pusher.cluster(), "bodies_full", "too many bytes of bodies are being taken in");
+            Verdict::Busy { retry_after: BUSY_WAIT }
+        })
+    }
+
+    /// Counts a body that was refused unread, and gives the verdict for it.
+    pub fn too_large(&self, pusher: &Pusher) -> Verdict {
+        self.refused(pusher.cluster(), "body_too_large", "a body over the limit");
+        Verdict::TooLarge { limit_bytes: self.limits.bytes_max as u64 }
+    }
+
+    /// Counts a content type that is not spoken here, and gives the verdict for it.
+    pub fn unsupported(&self, pusher: &Pusher) -> Verdict {
+        self.refused(pusher.cluster(), "content_type", "a content type that is not spoken here");
+        Verdict::Unsupported { versions: versions() }
+    }
+
+    /// What `GET /v1/identity` answers.
+    pub fn describe(&self, pusher: &Pusher) -> IdentityAnswer {
+        let policy = &pusher.membership.policy;
+        let labels = policy.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        IdentityAnswer {
+            cluster: policy.cluster.clone(),
+            environment: policy.labels.get(crate::store::ENVIRONMENT).unwrap_or_default().to_owned(),
+            labels,
+            collector: pusher.membership.collector.to_string(),
+            gateway_ms: clock::now().as_millis(),
+            versions: versions(),
+        }
+    }
+
+    /// Applies a body, in the cluster's turn.
+    pub async fn receive(self: &Arc<Self>, pusher: Pusher, body: Bytes) -> Verdict {
+        let began = clock::monotonic();
+        let key: Arc<str> = Arc::from(pusher.cluster());
+        let cluster = key.clone();
+        let receiver = self.clone();
+        let job = move || receiver.apply(&pusher, &body, clock::now(), clock::monotonic());
+        let verdict = match self.pool.run(&key, job).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let reason = if error == PoolError::Full { "busy" } else { "panic" };
+                self.refused(&cluster, reason, &error.to_string());
+                Verdict::Busy { retry_after: BUSY_WAIT }
+            }
+        };
+        self.metrics.push_took(clock::monotonic().saturating_duration_since(began));
+        verdict
+    }
+
+    /// Applies a body at this moment.
+    pub fn apply(&self, pusher: &Pusher, body: &[u8], wall: Timestamp, monotonic: Instant) -> Verdict {
+        let cluster = pusher.cluster();
+        self.metrics.body_received(cluster, body.len());
+        let arrival = Arrival {
+            collector: pusher.membership.collector.clone(),
+            certificate_expires: pusher.certificate_expires,
+            wall,
+            monotonic,
+        };
+        let mut samples = 0;
+        let outcome = self.apply_frames(cluster, body, &arrival, &mut samples);
+        self.rates.take(cluster, pusher.membership.policy.limits.samples_per_second, samples, monotonic);
+        match outcome {
+            Ok(acked) => Verdict::Acked { acked },
+            Err(stop) => {
+                self.refused(cluster, stop.reason, &format!("{:?}", stop.verdict));
+                stop.verdict
+            }
+        }
+    }
+
+    fn apply_frames(&self, cluster: &str, body: &[u8], arrival: &Arrival, samples: &mut u64) -> Result<u64, Stop> {
+        let (mut rest, mut acked, mut stream) = (body, 0, None);
+        for frames in 0.. {
+            if rest.is_empty() {
+                break;
+            }
+            if frames >= self.limits.frames_max {
+                let limit_bytes = (body.len() - rest.len()) as u64;
+                return Err(Stop { reason: "too_many_frames", verdict: Verdict::TooLarge { limit_bytes } });
+            }
+            let frame;
+            (frame, rest) = Frame::parse(rest, self.store.frame_limits()).map_err(|fault| self.unreadable(&fault))?;
+            same_stream(&mut stream, &frame)?;
+            let accepted =
+                self.store.apply(cluster, &frame, arrival).map_err(|refusal| stop(frame.header().seq, refusal))?;
+            self.count(cluster, &frame, &accepted);
+            *samples += accepted.samples;
+            acked = accepted.acked;
+        }
+        Ok(acked)
+    }
+
+    fn count(&self, cluster: &str, frame: &Frame<'_>, accepted: &Accepted) {
+        if accepted.has_evicted {
+            self.metrics.stream_evicted(cluster);
+        }
+        if frame.header().kind.is_definition() {
+            return;
+        }
+        if accepted.is_duplicate {
+            return self.metrics.frame_duplicate(cluster);
+        }
+        self.metrics.frame_applied(cluster, accepted.samples);
+        for (reason, samples) in accepted.dropped.iter() {
+            self.metrics.samples_dropped(cluster, reason.as_str(), samples);
+        }
+    }
+
+    /// The verdict on bytes that are no frame.
+    fn unreadable(&self, fault: &FrameError) -> Stop {
+        let limits: &FrameLimits = self.store.frame_limits();
+        match fault {
+            FrameError::TooLong { .. } => Stop {
+                reason: "frame_too_large",
+                verdict: Verdict::TooLarge { limit_bytes: limits.frame_bytes_max as u64 },
+            },
+            FrameError::Version(_) => {
+                Stop { reason: "version", verdict: Verdict::Unsupported { versions: versions() } }
+            }
+            fault => damaged("frame", 0, fault.to_string()),
+        }
+    }
+
+    /// Counts a refusal and says it, at most once a minute for each cluster and reason.
+    fn refused(&self, cluster: &str, reason: &'static str, what: &str) {
+        self.metrics.push_refused(cluster, reason);
+        if let Some(repeated) = self.repeats.due(&format!("{cluster}/{reason}"), clock::monotonic()) {
+            tracing::warn!(cluster, reason, what, repeated, "push refused");
+        }
+    }
+}
+
+fn damaged(reason: &'static str, seq: u64, text: String) -> Stop {
+    Stop { reason, verdict: Verdict::Damaged { seq, reason: text } }
+}
+
+/// A body holds frames of one stream: its verdict speaks of one sequence.
+fn same_stream(stream: &mut Option<StreamId>, frame: &Frame<'_>) -> Result<(), Stop> {
+    let header = frame.header();
+    let first = *stream.get_or_insert(header.stream);
+    if header.stream == first {
+        return Ok(());
+    }
+    Err(damaged("second_stream", header.seq, format!("frame of stream {} after stream {first}", header.stream)))
+}
+
+/// The one map from what the store refuses to what the collector is told.
+fn stop(seq: u64, refusal: Refusal) -> Stop {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::UnknownCluster(_) => Stop { reason: "unknown_cluster", verdict: Verdict::Forbidden { reason: text } },
+        Refusal::ForeignStream { .. } => {
+            Stop { reason: "foreign_stream", verdict: Verdict::Forbidden { reason: text } }
+        }
+        Refusal::TooManyStreams { .. } => {
+            Stop { reason: "too_many_streams", verdict: Verdict::Busy { retry_after: STREAMS_WAIT } }
+        }
+        Refusal::State(fault) => stop_of_state(seq, fault, text),
+    }
+}
+
+fn stop_of_state(seq: u64, fault: ApplyError, text: String) -> Stop {
+    match fault {
+        ApplyError::Gap { expected, .. } => Stop { reason: "gap", verdict: Verdict::Gap { expected } },
+        ApplyError::NeedKey => {
+            Stop { reason: "key_missing", verdict: Verdict::Missing { key: true, schemas: Vec::new() } }
+        }
+        ApplyError::UnknownSchemas(hashes) => {
+            let schemas = hashes.iter().take(MISSING_SCHEMAS_MAX).map(ToString::to_string).collect();
+            Stop { reason: "schema_missing", verdict: Verdict::Missing { key: false, schemas } }
+        }
+        ApplyError::Conflict { .. } => damaged("conflict", seq, text),
+        _ => damaged("corrupt", seq, text),
+    }
+}
