@@ -29,3 +29,5 @@ pub mod discovery;
 pub mod scrape;
 
 pub mod push;
+
+pub mod http;

@@ -1,0 +1,155 @@
+//! `/federate`: the newest sample of every selected series, as Prometheus 3.5 gives it, status by status and line by line.
+//!
+//! | asked for | answer |
+//! |---|---|
+//! | `match[]=` selectors, several are a union | 200, each series once |
+//! | no `match[]`, or only `{}` | 200, nothing |
+//! | anything but an instant vector selector, a bad escape | 400 |
+//! | `metadata=1` | families with their TYPE and HELP in place of untyped names |
+//! | `timestamps=0` | lines without timestamps |
+//! | `limit=N` | at most N lines (0: all); the last line of a page that was cut is a comment that says so |
+//!
+//! Two things differ from Prometheus, on purpose: the inventory's labels are matchable, though they are written where
+//! external labels are; and a POST form may carry what does not fit into a URL. A sample shows if it is at most the
+//! lookback old (the bound included). There is no upper bound: only the newest sample of a series is kept, and what lies
+//! too far ahead of the clock was refused when it came.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
+use super::render::{Lines, OwnPage, PageBody, Stamps, Style, TypedPage, UntypedPage, respond};
+use super::selectors::{FormError, SelectorError, parse_form, parse_selector};
+use crate::exposition::{Format, Negotiated, negotiate_federate};
+use crate::store::{Selector, SiteView, select};
+
+const ALLOWED: &str = "GET, POST, OPTIONS";
+
+/// The route.
+pub fn routes(readers: Arc<Readers>) -> Router {
+    Router::new().route("/federate", any(federate)).with_state(readers)
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum RequestError {
+    #[error("error parsing form values: {0}")]
+    Form(#[from] FormError),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error("{found} selectors, expected at most {max}")]
+    TooManySelectors { found: usize, max: usize },
+    #[error("{name}={found:?}, expected {expected}")]
+    Parameter { name: &'static str, found: String, expected: &'static str },
+}
+
+/// What a request asks for.
+#[derive(Debug, Default)]
+struct Request {
+    selectors: Vec<Selector>,
+    is_typed: bool,
+    has_no_stamps: bool,
+    limit: Option<u64>,
+}
+
+async fn federate(
+    State(readers): State<Arc<Readers>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let form = match method {
+        Method::GET => Ok(""),
+        Method::POST => form_of(&headers, &body),
+        _ => return other_method(&method, ALLOWED),
+    };
+    let options = readers.options.load_full();
+    let query = uri.query().unwrap_or_default();
+    let request = match form.and_then(|form| Request::parse(&[query, form], &options)) {
+        Ok(request) => request,
+        Err(error) => return plain_error(StatusCode::BAD_REQUEST, error),
+    };
+    let negotiated = negotiate_federate(header_of(&headers, header::ACCEPT).as_deref());
+    let view = readers.view(None);
+    let begin = move || page(view, &request, negotiated, &options);
+    match respond(&readers.pool, negotiated.content_type(), encoding_of(&headers), begin).await {
+        Ok(response) => response.into_response(),
+        Err(error) => page_error(&error),
+    }
+}
+
+/// The body of a POST, where it is a form.
+fn form_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<&'a str, RequestError> {
+    let content_type = header_of(headers, header::CONTENT_TYPE).unwrap_or_default();
+    if !content_type.starts_with("application/x-www-form-urlencoded") {
+        return Ok("");
+    }
+    let form = std::str::from_utf8(body);
+    Ok(form.map_err(|_| FormError::Utf8(String::from_utf8_lossy(body).chars().take(40).collect()))?)
+}
+
+impl Request {
+    fn parse(forms: &[&str], options: &ReaderOptions) -> Result<Request, RequestError> {
+        let mut request = Request::default();
+        for form in forms {
+            for (name, value) in parse_form(form)? {
+                request.take(&name, value)?;
+            }
+        }
+        let (found, max) = (request.selectors.len(), options.selectors_max);
+        if found > max {
+            return Err(RequestError::TooManySelectors { found, max });
+        }
+        Ok(request)
+    }
+
+    fn take(&mut self, name: &str, value: String) -> Result<(), RequestError> {
+        match name {
+            "match[]" => self.selectors.push(parse_selector(&value)?),
+            "metadata" => self.is_typed = switch("metadata", value)?,
+            "timestamps" => self.has_no_stamps = !switch("timestamps", value)?,
+            "limit" => {
+                let (name, expected) = ("limit", "a number of lines, 0 for all");
+                let limit = value.parse().map_err(|_| RequestError::Parameter { name, found: value, expected })?;
+                self.limit = (limit > 0).then_some(limit);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn switch(name: &'static str, value: String) -> Result<bool, RequestError> {
+    match value.as_str() {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(RequestError::Parameter { name, found: value, expected: "0 or 1" }),
+    }
+}
+
+/// Selects and makes ready to write; runs on the pool.
+fn page(view: Arc<SiteView>, request: &Request, negotiated: Negotiated, options: &ReaderOptions) -> PageBody {
+    let selection = select(&view, &request.selectors);
+    let style = Style {
+        escaping: negotiated.escaping,
+        is_openmetrics: false,
+        stamps: if request.has_no_stamps { Stamps::None } else { Stamps::Millis },
+        external_labels: options.external_labels.clone(),
+        shown_empty: &["instance"],
+    };
+    let lines = Lines::new(view, style);
+    if request.is_typed {
+        let oldest = lines.view().wall - options.lookback;
+        return TypedPage::new(lines, selection, OwnPage::default(), Format::Text)
+            .bounded(oldest, request.limit)
+            .into_body();
+    }
+    UntypedPage::new(lines, selection, options.lookback, request.limit).into_body()
+}
