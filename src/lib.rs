@@ -31,3 +31,5 @@ pub mod scrape;
 pub mod push;
 
 pub mod http;
+
+pub mod demo;

@@ -2,6 +2,7 @@
 //! real program.
 
 mod config;
+mod demo;
 mod discovery;
 mod exposition;
 mod exposition_roundtrip;
