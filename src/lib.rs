@@ -33,3 +33,5 @@ pub mod push;
 pub mod http;
 
 pub mod demo;
+
+pub mod cli;

@@ -1,6 +1,9 @@
 //! Contracts and end-to-end tests, one binary: each module here is one subject, seen through public functions or the
 //! real program.
 
+mod certs;
+mod check_push;
+mod cli;
 mod config;
 mod demo;
 mod discovery;
@@ -12,7 +15,10 @@ mod net;
 mod net_client;
 mod push_resync;
 mod push_sender;
+mod push_verdicts;
 mod relabel;
+mod roles;
+mod roles_push;
 mod scrape;
 mod scrape_cache;
 mod snapshot;

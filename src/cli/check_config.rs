@@ -1,0 +1,119 @@
+//! `fedgate check config`: every fault of configuration files, before a start or a reload meets it.
+//!
+//! Loading finds what is wrong with the text. What only its users can tell (a key that is not its certificate's, a selector
+//! that is none) is asked of them here, for a start would ask the same.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::print;
+use crate::config::{self, CollectorConfig, Fault, Faults, GatewayConfig, Loaded, Role};
+use crate::http::auth::Access;
+use crate::http::selectors::parse_selector;
+use crate::runtime::clock;
+use crate::tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
+
+/// Which files to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration files; the role is recognised by their sections.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Checks every file, also after one with faults, and fails if one has any; warnings are no faults.
+pub fn run(args: Args) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for file in &args.files {
+        let (is_sound, verdict) = verdict(file);
+        print(&verdict);
+        if !is_sound {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+/// Whether a file can be used, and what to say about it.
+fn verdict(file: &Path) -> (bool, String) {
+    let name = file.display();
+    match check_file(file) {
+        Ok((role, warnings)) => {
+            let shown: String = warnings.iter().map(|warning| format!("warning: {warning}\n\n")).collect();
+            (true, format!("{shown}{name}: valid {role} configuration, {}\n", count(warnings.len(), "warning")))
+        }
+        Err(Faults(faults)) => {
+            let shown: String = faults.iter().map(|fault| format!("error: {fault}\n\n")).collect();
+            (false, format!("{shown}{name}: {}\n", count(faults.len(), "error")))
+        }
+    }
+}
+
+fn check_file(file: &Path) -> Result<(&'static str, Vec<Fault>), Faults> {
+    let mut found = Found { file, faults: Vec::new(), warnings: Vec::new() };
+    let role = match config::role_of(file)? {
+        Role::Collector => {
+            let Loaded { config, warnings } = config::load_collector(file)?;
+            found.warnings = warnings;
+            try_collector(&config, &mut found);
+            "collector"
+        }
+        Role::Gateway => {
+            let Loaded { config, warnings } = config::load_gateway(file)?;
+            found.warnings = warnings;
+            try_gateway(&config, &mut found);
+            "gateway"
+        }
+    };
+    match found.faults.is_empty() {
+        true => Ok((role, found.warnings)),
+        false => Err(Faults(found.faults)),
+    }
+}
+
+/// What the users of a configuration say of it.
+struct Found<'f> {
+    file: &'f Path,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+}
+
+impl Found<'_> {
+    /// Keeps the error as a fault of the section at `keys`.
+    fn take<T, E: ToString>(&mut self, keys: &[&str], outcome: Result<T, E>) -> Option<T> {
+        outcome.map_err(|error| self.faults.push(config::place_fault(self.file, keys, error.to_string()))).ok()
+    }
+}
+
+fn try_collector(config: &CollectorConfig, found: &mut Found<'_>) {
+    let keys = ["push", "tls_config"];
+    if let Some(tls) = found.take(&keys, ClientTls::read(&ClientFiles::of_push(&config.push.tls_config)))
+        && let Err(outdated) = tls.check_validity(clock::now())
+    {
+        found.warnings.push(config::place_fault(found.file, &keys, outdated.to_string()));
+    }
+    for (nth, job) in config.scrape_configs.iter().enumerate() {
+        let tls = ClientTls::read(&ClientFiles::of(&job.tls_config, job.enable_http2));
+        found.take(&["scrape_configs", &nth.to_string(), "tls_config"], tls);
+    }
+}
+
+fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
+    let (push, http, now) = (&config.push, &config.http, clock::now());
+    found.take(&["push", "tls_config"], ServerTls::load(ServerFiles::of_push(&push.tls_config), now));
+    if let Some(tls) = &http.tls_server_config {
+        found.take(&["http", "tls_server_config"], ServerTls::load(ServerFiles::of_readers(tls), now));
+    }
+    found.take(&["http", "bearer_token_files"], Access::load(&http.basic_auth_users, &http.bearer_token_files));
+    for (nth, selector) in http.metrics.matches.iter().enumerate() {
+        found.take(&["http", "metrics", "match", &nth.to_string()], parse_selector(selector));
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,135 @@
+//! What a gateway takes from its file again without a restart: inventory, certificates, passwords, pages' settings.
+//!
+//! Invariant: all or nothing. Everything that can be refused is built first; certificates, which are checked and taken in
+//! one step, are put back if a later step refuses. On a fault the old configuration stays whole in force.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use super::role::{load_access, load_tls};
+use crate::cli::start::{StartError, note_reload};
+use crate::config::{GatewayConfig, load_gateway};
+use crate::http::auth::Access;
+use crate::http::readers::{LOOKBACK, ReaderOptions, Readers};
+use crate::http::selectors::parse_selector;
+use crate::model::Labels;
+use crate::push::receive::Receiver;
+use crate::runtime::{CpuPool, clock};
+use crate::store::Store;
+use crate::telemetry::{GatewayMetrics, Registry};
+use crate::tls::{Refresh, ServerFiles, ServerTls};
+
+/// The parts that a reload reaches.
+pub(super) struct Reloadable {
+    /// The configuration in force.
+    config: ArcSwap<GatewayConfig>,
+    /// Takes the inventory.
+    receiver: Arc<Receiver>,
+    /// The push listener's certificates.
+    pub(super) push_tls: Arc<ServerTls>,
+    /// The readers' listener's, where it speaks TLS.
+    pub(super) readers_tls: Option<Arc<ServerTls>>,
+    /// Who may read.
+    pub(super) access: Arc<ArcSwap<Access>>,
+    /// `/federate` and `/metrics`.
+    pub(super) readers: Arc<Readers>,
+    /// fedgate's own metrics; set once at the start, when every part has registered.
+    pub(super) registry: Arc<OnceLock<Registry>>,
+    metrics: GatewayMetrics,
+}
+
+impl Reloadable {
+    /// Reads everything for the first time and takes the inventory into force.
+    pub(super) fn new(
+        config: &Arc<GatewayConfig>,
+        receiver: Arc<Receiver>,
+        metrics: GatewayMetrics,
+        (store, pool): (Arc<Store>, CpuPool),
+    ) -> Result<Reloadable, StartError> {
+        let (push_tls, readers_tls) = load_tls(config)?;
+        let access = load_access(config)?;
+        let registry: Arc<OnceLock<Registry>> = Arc::default();
+        let own = registry.clone();
+        let own_metrics = Box::new(move || own.get().map(Registry::page).unwrap_or_default());
+        let options = reader_options(config).map_err(StartError::Pages)?;
+        let readers = Arc::new(Readers::new(store, pool, options, own_metrics));
+        receiver.set_inventory(crate::push::inventory(config)?);
+        metrics.reload().succeeded(clock::now());
+        let config = ArcSwap::new(config.clone());
+        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, registry, metrics })
+    }
+
+    /// Reads `file` again; says and counts how that went.
+    pub(super) fn reload(&self, file: &Path) -> Result<(), String> {
+        let loaded = load_gateway(file).map_err(|faults| faults.to_string());
+        let outcome = loaded.and_then(|loaded| {
+            loaded.warnings.iter().for_each(|warning| tracing::warn!(%warning, "configuration"));
+            self.take(loaded.config)
+        });
+        note_reload(self.metrics.reload(), file, &outcome);
+        outcome
+    }
+
+    fn take(&self, config: Arc<GatewayConfig>) -> Result<(), String> {
+        let inventory = crate::push::inventory(&config).map_err(|fault| fault.to_string())?;
+        let access = Access::load(&config.http.basic_auth_users, &config.http.bearer_token_files)
+            .map_err(|fault| fault.to_string())?;
+        let options = reader_options(&config)?;
+        self.take_certificates(&config)?;
+        self.readers.options.store(Arc::new(options));
+        self.receiver.set_inventory(inventory);
+        self.access.store(Arc::new(access));
+        let before = self.config.swap(config.clone());
+        warn_of_fixed(&before, &config);
+        Ok(())
+    }
+
+    fn take_certificates(&self, config: &GatewayConfig) -> Result<(), String> {
+        let now = clock::now();
+        let push = ServerFiles::of_push(&config.push.tls_config);
+        if let Refresh::Kept(fault) = self.push_tls.reconfigure(push, now) {
+            return Err(fault.to_string());
+        }
+        let (Some(tls), Some(readers)) = (&self.readers_tls, &config.http.tls_server_config) else { return Ok(()) };
+        if let Refresh::Kept(fault) = tls.reconfigure(ServerFiles::of_readers(readers), now) {
+            let old = ServerFiles::of_push(&self.config.load().push.tls_config);
+            self.push_tls.reconfigure(old, now);
+            return Err(fault.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// What the readers' pages are told.
+fn reader_options(config: &GatewayConfig) -> Result<ReaderOptions, String> {
+    let external = &config.global.external_labels;
+    let matches = config.http.metrics.matches.iter();
+    let selector =
+        |text: &String| parse_selector(text).map_err(|fault| format!("http.metrics.match {text:?}: {fault}"));
+    Ok(ReaderOptions {
+        external_labels: Labels::from_pairs(external.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+        lookback: LOOKBACK,
+        selectors_max: config.http.federate.matches_max,
+        metrics_match: matches.map(selector).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Says what a reload cannot change.
+fn warn_of_fixed(before: &GatewayConfig, after: &GatewayConfig) {
+    let fixed = [
+        ("push.listen", before.push.listen != after.push.listen),
+        ("push.limits", before.push.limits != after.push.limits),
+        ("http.listen", before.http.listen != after.http.listen),
+        (
+            "http.tls_server_config (on or off)",
+            before.http.tls_server_config.is_some() != after.http.tls_server_config.is_some(),
+        ),
+        ("limits.cpu_threads", before.limits.cpu_threads != after.limits.cpu_threads),
+        ("http.federate.concurrent_max", before.http.federate.concurrent_max != after.http.federate.concurrent_max),
+    ];
+    for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {
+        tracing::warn!(key, "changed, but takes effect at the next start only");
+    }
+}

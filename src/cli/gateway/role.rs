@@ -1,0 +1,220 @@
+//! The gateway's parts, put together.
+//!
+//! Start in the order of need: what can be refused (addresses, certificates, passwords, the inventory) before anything
+//! is served; then both listeners at once. Shutdown in the order of harm: the listeners stop first, with the requests
+//! that are under way answered; the sweep and the watchers last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::reload::Reloadable;
+use crate::cli::start::{self, ListenerNames, Origin, StartError};
+use crate::config::GatewayConfig;
+use crate::http::auth::{Access, Guard};
+use crate::http::push::push_routes;
+use crate::http::reload::ReloadQueue;
+use crate::http::routes::{guarded, index_route, lifecycle_routes};
+use crate::http::turns::in_turn;
+use crate::http::{Routes, federate, metrics};
+use crate::net::{Server, ServerLimits};
+use crate::push::receive::{BodyLimits, Receiver};
+use crate::runtime::{CpuPool, Shutdown, Stage, Tasks, clock, cores};
+use crate::snapshot::FrameLimits;
+use crate::store::Store;
+use crate::telemetry::{GatewayMetrics, Kind, Registry};
+use crate::tls::{ServerFiles, ServerTls};
+
+/// How often streams that ended by silence are freed. Readers do not see them before that either.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+const LISTENERS: ListenerNames = ListenerNames {
+    accepted: "fedgate_gateway_connections",
+    open: "fedgate_gateway_connections_open",
+    refused: "fedgate_gateway_connections_refused",
+};
+
+const PATHS: &[(&str, &str)] = &[
+    ("/federate?match[]=up", "series by selector, for Prometheus's federation"),
+    ("/metrics", "every live series of the site with type and help; /metrics/CLUSTER for one cluster"),
+    ("/metrics/self", "the gateway's own metrics"),
+    ("/-/healthy", "200 while the process answers"),
+    ("/-/ready", "200 once every cluster has pushed or had its time to"),
+];
+
+/// A gateway that serves.
+pub struct Gateway {
+    /// Where readers find it.
+    pub readers: SocketAddr,
+    /// Where collectors find it.
+    pub push: SocketAddr,
+    /// What it holds.
+    pub store: Arc<Store>,
+}
+
+impl Gateway {
+    /// Starts all parts; their tasks belong to `shutdown`.
+    pub async fn start(
+        config: Arc<GatewayConfig>,
+        origin: Option<Origin>,
+        shutdown: &Shutdown,
+    ) -> Result<Gateway, StartError> {
+        let (mut registry, began) = (Registry::new(), clock::monotonic());
+        let metrics = GatewayMetrics::new(&mut registry);
+        let threads = if config.limits.cpu_threads == 0 { cores() } else { config.limits.cpu_threads };
+        let pool = CpuPool::new(threads)?;
+        let store = Arc::new(Store::new(frame_limits(&config)));
+        let receiver = Arc::new(Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config)));
+        let parts = Reloadable::new(&config, receiver.clone(), metrics, (store.clone(), pool.clone()))?;
+
+        let push_limits = ServerLimits::of_push(&config.push.limits);
+        let push = Server::bind(&config.push.listen, Some(parts.push_tls.clone()), push_limits).await?;
+        let readers =
+            Server::bind(&config.http.listen, parts.readers_tls.clone(), ServerLimits::of_readers(&config.http))
+                .await?;
+        let gateway = Gateway { readers: readers.address(), push: push.address(), store: store.clone() };
+
+        let counts = vec![("push", push.counts()), ("readers", readers.counts())];
+        start::register_listener(&mut registry, &LISTENERS, counts);
+        register_parts(&mut registry, &parts, &pool);
+        // From here on nothing registers any more: pages are written from what is there.
+        parts.registry.set(registry).expect("the registry is set once, here");
+        let (reloads, queue) = ReloadQueue::new(origin.as_ref().is_some_and(|origin| origin.enable_reload));
+        let routes = readers_routes(&parts, &store, reloads, began, config.http.federate.concurrent_max);
+        let routes = guarded(routes, Guard { access: parts.access.clone(), pool: pool.clone() });
+
+        let (intake, rest) = (shutdown.tasks(Stage::Intake), shutdown.tasks(Stage::Rest));
+        start::serve(&intake, "push listener", push, push_routes(receiver));
+        start::serve(&intake, "readers' listener", readers, routes);
+        start::watch_certificates(&rest, parts.push_tls.clone());
+        if let Some(tls) = &parts.readers_tls {
+            start::watch_certificates(&rest, tls.clone());
+        }
+        sweep(&rest, store, pool.clone());
+        if let Some(origin) = origin {
+            start::reload_on_request(&intake, pool, queue, move || parts.reload(&origin.file))?;
+        }
+        Ok(gateway)
+    }
+}
+
+fn readers_routes(
+    parts: &Reloadable,
+    store: &Arc<Store>,
+    reloads: ReloadQueue,
+    began: Instant,
+    pages_max: usize,
+) -> Routes {
+    let store = store.clone();
+    let awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
+    let pages = federate::routes(parts.readers.clone()).merge(metrics::routes(parts.readers.clone()));
+    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(in_turn(pages, pages_max))
+}
+
+/// Clusters of the inventory that have not pushed though their time to do so is not over.
+fn awaited(store: &Store, began: Instant, now: Instant) -> Vec<String> {
+    let waited = now.saturating_duration_since(began);
+    let inventory = store.inventory();
+    let late = inventory.iter().filter(|policy| waited <= policy.fresh_within());
+    let has_pushed = |cluster: &str| {
+        let view = store.cluster(cluster);
+        view.is_some_and(|view| !view.facts(clock::now(), now).collectors.is_empty())
+    };
+    late.filter(|policy| !has_pushed(&policy.cluster)).map(|policy| policy.cluster.clone()).collect()
+}
+
+fn frame_limits(config: &GatewayConfig) -> FrameLimits {
+    let limits = &config.push.limits;
+    FrameLimits {
+        frame_bytes_max: usize::try_from(limits.body_bytes_max.0).unwrap_or(usize::MAX),
+        raw_bytes_max: usize::try_from(limits.frame_raw_bytes_max.0).unwrap_or(usize::MAX),
+        ..FrameLimits::default()
+    }
+}
+
+fn body_limits(config: &GatewayConfig) -> BodyLimits {
+    let limits = &config.push.limits;
+    BodyLimits {
+        bytes_max: usize::try_from(limits.body_bytes_max.0).unwrap_or(usize::MAX),
+        frames_max: limits.frames_per_body_max,
+    }
+}
+
+fn register_parts(registry: &mut Registry, parts: &Reloadable, pool: &CpuPool) {
+    let own = pool.clone();
+    registry.derive(
+        "fedgate_gateway_cpu_jobs_waiting",
+        "Bodies and pages that wait for a CPU",
+        Kind::Gauge,
+        move |emit| {
+            emit.series(&[], own.waiting() as f64);
+        },
+    );
+    let listeners: Vec<(&str, Arc<ServerTls>)> = std::iter::once(("push", parts.push_tls.clone()))
+        .chain(parts.readers_tls.clone().map(|tls| ("readers", tls)))
+        .collect();
+    let tls = Arc::new(listeners);
+    let own = tls.clone();
+    registry.derive(
+        "fedgate_gateway_certificate_expiry_timestamp_seconds",
+        "When the listener's own certificate ends",
+        Kind::Gauge,
+        move |emit| {
+            for (listener, tls) in own.iter() {
+                emit.series(&[("listener", listener)], tls.certificate_not_after().as_seconds());
+            }
+        },
+    );
+    let own = tls.clone();
+    registry.derive(
+        "fedgate_gateway_revocation_list_next_update_timestamp_seconds",
+        "When the revocation list should have a successor",
+        Kind::Gauge,
+        move |emit| {
+            for (listener, tls) in own.iter() {
+                if let Some(next) = tls.revocation_next_update() {
+                    emit.series(&[("listener", listener)], next.as_seconds());
+                }
+            }
+        },
+    );
+    registry.derive(
+        "fedgate_gateway_certificate_reload_failures",
+        "Changed certificate files that were not taken because they are bad",
+        Kind::Counter,
+        move |emit| {
+            for (listener, tls) in tls.iter() {
+                emit.series(&[("listener", listener)], tls.refresh_failures() as f64);
+            }
+        },
+    );
+}
+
+fn sweep(tasks: &Tasks, store: Arc<Store>, pool: CpuPool) {
+    let stop = tasks.stop().clone();
+    tasks.spawn("sweep", async move {
+        let key: Arc<str> = Arc::from("sweep");
+        while !start::sleeps_until(&stop, SWEEP_INTERVAL).await {
+            let store = store.clone();
+            // A full pool only means that the next sweep frees more.
+            let _ = pool.run(&key, move || store.sweep(clock::monotonic())).await;
+        }
+    });
+}
+
+/// Certificates and passwords of a configuration, read for the first time.
+pub(super) fn load_tls(config: &GatewayConfig) -> Result<(Arc<ServerTls>, Option<Arc<ServerTls>>), StartError> {
+    let now = clock::now();
+    let push = ServerTls::load(ServerFiles::of_push(&config.push.tls_config), now)?;
+    let readers = config.http.tls_server_config.as_ref();
+    let readers = readers.map(|config| ServerTls::load(ServerFiles::of_readers(config), now)).transpose()?;
+    Ok((Arc::new(push), readers.map(Arc::new)))
+}
+
+/// Who may read, as a configuration says.
+pub(super) fn load_access(config: &GatewayConfig) -> Result<Arc<ArcSwap<Access>>, StartError> {
+    let access = Access::load(&config.http.basic_auth_users, &config.http.bearer_token_files)?;
+    Ok(Arc::new(ArcSwap::from_pointee(access)))
+}
