@@ -1,0 +1,94 @@
+//! The smallest HTTP/1.1 client and server that these tests need, so that what is tested does not test itself.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest a test waits for one answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// GET on loopback: status and body; status 0 while nobody answers.
+pub(crate) fn get(port: u16, path: &str) -> (u16, String) {
+    exchange(port, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")).unwrap_or_default()
+}
+
+fn exchange(port: u16, request: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Ok((status, if chunked { joined_chunks(body) } else { body.to_owned() }))
+}
+
+/// Takes chunk sizes out of a chunked body (RFC 9112 §7.1).
+fn joined_chunks(mut body: &str) -> String {
+    let mut joined = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        joined.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    joined
+}
+
+/// `application/x-www-form-urlencoded` of one value.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// One answer of a test's server.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Serves `respond(path)` on a loopback port until the test process ends; returns the port.
+pub(crate) fn serve(respond: impl Fn(&str) -> Answer + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let respond = Arc::new(respond);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let respond = Arc::clone(&respond);
+            // A client that goes away is no fault of the test.
+            std::thread::spawn(move || drop(answer_all(&stream, &*respond)));
+        }
+    });
+    port
+}
+
+fn answer_all(stream: &TcpStream, respond: &dyn Fn(&str) -> Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut request_line = String::new();
+        if reader.read_line(&mut request_line)? == 0 {
+            return Ok(());
+        }
+        let mut header = String::new();
+        while reader.read_line(&mut header)? > 2 {
+            header.clear();
+        }
+        let path = request_line.split(' ').nth(1).unwrap_or("/").to_owned();
+        let answer = respond(&path);
+        let head = format!(
+            "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+            answer.status,
+            answer.content_type,
+            answer.body.len()
+        );
+        (&*stream).write_all(head.as_bytes())?;
+        (&*stream).write_all(&answer.body)?;
+    }
+}
