@@ -37,7 +37,10 @@ async fn push(
     match read(body, receiver.limits().bytes_max).await {
         Ok(body) => answer(&receiver.receive(pusher, body).await),
         Err(Unread::TooLong) => answer(&receiver.too_large(&pusher)),
-        Err(Unread::Interrupted) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(Unread::Interrupted) => {
+            receiver.interrupted(&pusher);
+            StatusCode::REQUEST_TIMEOUT.into_response()
+        }
     }
 }
 

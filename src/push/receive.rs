@@ -135,6 +135,11 @@ impl Receiver {
         Verdict::TooLarge { limit_bytes: self.limits.bytes_max as u64 }
     }
 
+    /// Counts a body that ended before its announced end; nobody is left to take a verdict.
+    pub fn interrupted(&self, pusher: &Pusher) {
+        self.refused(pusher.cluster(), "body_interrupted", "a body that broke off");
+    }
+
     /// Counts a content type that is not spoken here, and gives the verdict for it.
     pub fn unsupported(&self, pusher: &Pusher) -> Verdict {
         self.refused(pusher.cluster(), "content_type", "a content type that is not spoken here");
