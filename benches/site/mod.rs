@@ -4,13 +4,11 @@
 //! Shared by the benches; each uses a part of it.
 #![allow(dead_code)]
 
-pub(crate) mod latencies;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use fedgate::model::{Labels, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
-use fedgate::snapshot::{Beside, Outcome, OwnLabels, Report, Scrape, SlotTable};
+use fedgate::snapshot::{Outcome, OwnLabels, Report, Scrape, SlotTable};
 
 /// Scrape interval.
 pub(crate) const INTERVAL_MS: i64 = 15_000;
@@ -90,11 +88,6 @@ const PARTITIONS: [&str; 6] = ["batch", "debug", "gpu", "highmem", "interactive"
 impl Page {
     /// A page with `nodes` whole nodes and then per-user series up to `series` in all.
     pub(crate) fn new(seed: u64, nodes: usize, series: usize) -> Page {
-        Page::named("", seed, nodes, series)
-    }
-
-    /// The same with `prefix` before the names of nodes and users, so that no two pages share a label set.
-    pub(crate) fn named(prefix: &str, seed: u64, nodes: usize, series: usize) -> Page {
         let target = Labels::from_pairs([("job", "site"), ("instance", &format!("cluster{seed}:9100"))]);
         let random = Random(seed.wrapping_mul(0xa076_1d64_78bd_642f));
         let mut page = Page {
@@ -107,39 +100,24 @@ impl Page {
             replaced: 0,
             ended: Vec::new(),
         };
-        page.fill(prefix, nodes, series);
+        page.fill(nodes, series);
         page
-    }
-
-    /// What every series of the page has from its target.
-    pub(crate) fn target(&self) -> &Labels {
-        &self.target
-    }
-
-    /// The time before the first [`Page::advance`].
-    pub(crate) fn set_now(&mut self, now: Timestamp) {
-        self.now = now.0;
-    }
-
-    /// Metric name, labels of its own and value of each series, family by family.
-    pub(crate) fn samples(&self) -> impl Iterator<Item = (&str, &[(String, String)], f64)> {
-        self.series.iter().map(|series| (&*series.family, &*series.labels, series.value))
     }
 
     pub(crate) fn series(&self) -> usize {
         self.series.len()
     }
 
-    fn fill(&mut self, prefix: &str, nodes: usize, series: usize) {
+    fn fill(&mut self, nodes: usize, series: usize) {
         self.states = (0..nodes).map(|_| self.random.below(STATES.len())).collect();
-        let names: Vec<String> = (0..nodes).map(|node| format!("{prefix}cn{node:04}")).collect();
+        let names: Vec<String> = (0..nodes).map(|node| format!("cn{node:04}")).collect();
         let memory: Vec<f64> = (0..nodes).map(|_| [256.0, 512.0, 1024.0][self.random.below(3)] * GIB).collect();
         self.fill_slurm(&names, &memory);
         self.fill_node(&names, &memory);
         self.fill_devices(&names);
         assert_eq!(self.series.len(), nodes * NODE_SERIES);
         for user in 0..series - self.series.len() {
-            let (account, user) = (format!("{prefix}proj{:03}", user / 7), format!("{prefix}user{user:04}"));
+            let (account, user) = (format!("proj{:03}", user / 7), format!("user{user:04}"));
             let value = self.whole(500.0);
             let labels = [("account", &*account), ("user", &*user)];
             self.add("slurm_user_cpus_allocated", &labels, walk(0.1, 64.0, 4096.0, 1.0), value);
@@ -382,23 +360,6 @@ impl Page {
         Timestamp(self.now)
     }
 
-    /// The page as it is now, as its exporter would write it.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        let mut family = "";
-        for series in &self.series {
-            if series.family != family {
-                family = &series.family;
-                let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
-                text.push_str(&format!("# HELP {family} What {family} says.\n# TYPE {family} {kind}\n"));
-            }
-            let pair = |(name, value): &(String, String)| format!("{name}=\"{value}\"");
-            let pairs = series.labels.iter().map(pair).collect::<Vec<_>>().join(",");
-            text.push_str(&format!("{family}{{{pairs}}} {}\n", series.value));
-        }
-        text
-    }
-
     /// The page as it is now, as the collector would hand it on.
     pub(crate) fn scrape(&mut self) -> Scrape {
         let schema = self.table.schema();
@@ -415,7 +376,8 @@ impl Page {
             report: Report { samples_scraped: samples, samples_post_relabel: samples, ..Report::default() },
             schema,
             values,
-            beside: Beside::default(),
+            timestamps: Vec::new(),
+            exemplars: Vec::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The page formats and their media types.
+//! The three page formats and their media types.
 
 use super::escaping::Escaping;
 
@@ -11,22 +11,17 @@ pub enum Format {
     Text1,
     /// OpenMetrics 1.0 text.
     OpenMetrics,
-    /// `io.prometheus.client.MetricFamily` messages, each behind its length: no lines, and a reader and writer of its own.
-    Protobuf,
 }
 
 impl Format {
     /// The Content-Type header, spelled as Prometheus 3 spells it.
     pub fn content_type(self, escaping: Escaping) -> String {
         let media_type = match self {
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Format::Text1 => "text/plain; version=1.0.0; charset=utf-8",
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Format::Protobuf => {
-                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
-            }
+            Format::Text => "text/plain; version=0.0.4",
+            Format::Text1 => "text/plain; version=1.0.0",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0",
         };
-        format!("{media_type}; escaping={}", escaping.as_str())
+        format!("{media_type}; charset=utf-8; escaping={}", escaping.as_str())
     }
 }
 
@@ -34,18 +29,14 @@ impl Format {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentTypeError {
     /// No header, or an empty one.
-    #[error(
-        "no Content-Type, expected text/plain, application/openmetrics-text or application/vnd.google.protobuf, or a \
-         fallback_scrape_protocol"
-    )]
+    #[error("no Content-Type, expected text/plain or application/openmetrics-text, or a fallback_scrape_protocol")]
     Missing,
     /// A header that is no media type with parameters.
     #[error("cannot read Content-Type {0:?}, expected type/subtype; name=value")]
     Malformed(String),
     /// Another media type.
     #[error(
-        "unsupported Content-Type {0:?}, expected text/plain, application/openmetrics-text or \
-         application/vnd.google.protobuf, or a fallback_scrape_protocol"
+        "unsupported Content-Type {0:?}, expected text/plain or application/openmetrics-text, or a fallback_scrape_protocol"
     )]
     Unsupported(String),
 }
@@ -69,7 +60,6 @@ fn declared_format(header: Option<&str>) -> Result<Format, ContentTypeError> {
         "text/plain" if is_version_1() => Ok(Format::Text1),
         "text/plain" => Ok(Format::Text),
         "application/openmetrics-text" => Ok(Format::OpenMetrics),
-        "application/vnd.google.protobuf" => Ok(Format::Protobuf),
         _ => Err(ContentTypeError::Unsupported(header.to_owned())),
     }
 }
@@ -86,10 +76,6 @@ mod tests {
             ("text/plain; version=0.0.4; charset=utf-8; escaping=underscores;", Format::Text),
             ("text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8", Format::Text1),
             ("application/openmetrics-text; version=0.0.1", Format::OpenMetrics),
-            (
-                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
-                Format::Protobuf,
-            ),
             ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics),
         ] {
             assert_eq!(format_of_content_type(Some(header), None), Ok(format), "{header}");

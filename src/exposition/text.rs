@@ -8,13 +8,14 @@
 //!
 //! Blanks before a name belong to the name; blanks and commas between labels are free; a carriage return is no blank.
 //! Differences from Prometheus are deliberate and few: a NUL byte in a comment or at the start of a line ends the page
-//! there without a word, here the first is passed over and the second refused; a bound of a histogram that Go reads and nobody
-//! writes (`0x1p4`, `1_0`) is left as it is; and `{x} 1`, which ends the process of Prometheus 3.5.3, is refused.
+//! there without a word, here the first is passed over and the second refused; a label given twice is refused here
+//! even if one of its values is empty; a bound of a histogram that Go reads and nobody writes (`0x1p4`, `1_0`) is left as it
+//! is; and `{x} 1`, which ends the process of Prometheus 3.5.3, is refused.
 
 use super::error::{Expected, Fault};
 use super::key::unescape_help;
 use super::parser::{Entry, Parser, Place, Remembered, SampleLine};
-use super::scan::{Whose, labels_end, name_end, skip_blanks, starts_name};
+use super::scan::{labels_end, name_end, skip_blanks, starts_name};
 use crate::model::{MetricType, Timestamp};
 
 impl<'a> Parser<'a> {
@@ -31,7 +32,7 @@ impl<'a> Parser<'a> {
                     }
                 }
                 Some(b'{') => {
-                    let key_end = labels_end::<false>(self.page, first, Whose::NamelessSeries, self.texts_valid)?;
+                    let key_end = labels_end::<false>(self.page, first, false, self.texts_valid)?;
                     return self.text_sample(start, key_end, None);
                 }
                 Some(byte) if starts_name(byte) => return self.text_named_sample(start, first),
@@ -45,7 +46,7 @@ impl<'a> Parser<'a> {
         let name_end = name_end(self.page, name);
         let brace = skip_blanks(self.page, name_end);
         let key_end = match self.page.get(brace) {
-            Some(b'{') => labels_end::<false>(self.page, brace, Whose::NamedSeries, self.texts_valid)?,
+            Some(b'{') => labels_end::<false>(self.page, brace, true, self.texts_valid)?,
             _ => name_end,
         };
         self.text_sample(start, key_end, None)

@@ -1,6 +1,6 @@
 //! `/metrics`: every live series of the site, typed; `/metrics/{cluster}`: those of one cluster; `/metrics/self`: fedgate's own.
 //!
-//! Text 0.0.4, text 1.0.0, OpenMetrics 1.0 or delimited protobuf, as asked for; no timestamps unless `timestamps=1`, so that a scraper gives its
+//! Text 0.0.4, text 1.0.0 or OpenMetrics 1.0, as asked for; no timestamps unless `timestamps=1`, so that a scraper gives its
 //! own and a series that is gone is stale at the next scrape. A series without `job` or `instance` carries empty ones:
 //! with `honor_labels: true` it stays without them at the reader. A sample older than the lookback is not shown: without its
 //! timestamp it would look fresh. `http.metrics.match` narrows what is shown.
@@ -14,12 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
-use super::render::{Lines, OwnPage, PageBody, Style, TypedBounds, respond, typed_page};
+use super::render::{Lines, OwnPage, PageBody, Stamps, Style, TypedPage, respond};
 use super::selectors::parse_form;
-use crate::exposition::{Negotiated, negotiate_metrics};
+use crate::exposition::{Format, Negotiated, negotiate_metrics};
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 use crate::store::{Selector, SiteView, select};
-use crate::telemetry::LeftOut;
 
 const ALLOWED: &str = "GET, OPTIONS";
 /// What a scraper would add to series that lack it, so the pages of many targets' series say it is empty.
@@ -99,8 +98,7 @@ async fn answer(readers: &Readers, uri: &Uri, headers: &HeaderMap, shown: Shown)
     };
     let has_stamps = form.iter().any(|(name, value)| name == "timestamps" && value == "1");
     let negotiated = negotiate_metrics(header_of(headers, header::ACCEPT).as_deref());
-    let left_out = readers.left_out.clone();
-    let begin = move || page(shown, negotiated, has_stamps, left_out);
+    let begin = move || page(shown, negotiated, has_stamps);
     match respond(&readers.pool, negotiated.content_type(), encoding_of(headers), begin).await {
         Ok(response) => response.into_response(),
         Err(error) => page_error(&error),
@@ -108,20 +106,25 @@ async fn answer(readers: &Readers, uri: &Uri, headers: &HeaderMap, shown: Shown)
 }
 
 /// Selects and makes ready to write; runs on the pool.
-fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool, left_out: LeftOut) -> PageBody {
+fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool) -> PageBody {
     let Shown { view, own, options, empty_labels } = shown;
     let everything = [everything()];
     let selectors = if options.metrics_match.is_empty() { &everything } else { &options.metrics_match[..] };
     let selection = select(&view, selectors);
+    let is_openmetrics = negotiated.format == Format::OpenMetrics;
     let style = Style {
-        format: negotiated.format,
         escaping: negotiated.escaping,
-        has_stamps,
+        is_openmetrics,
+        stamps: match (has_stamps, is_openmetrics) {
+            (false, _) => Stamps::None,
+            (true, false) => Stamps::Millis,
+            (true, true) => Stamps::Seconds,
+        },
         external_labels: options.external_labels.clone(),
         shown_empty: empty_labels,
     };
     let oldest = view.wall - options.lookback;
-    typed_page(Lines::new(view, style), selection, own, TypedBounds { oldest, limit: None }, left_out)
+    TypedPage::new(Lines::new(view, style), selection, own, negotiated.format).bounded(oldest, None).into_body()
 }
 
 /// `{__name__!=""}`

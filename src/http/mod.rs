@@ -14,8 +14,6 @@ pub mod reload;
 pub mod render;
 pub mod routes;
 pub mod selectors;
-mod shown;
 pub mod turns;
-pub mod whole;
 
 pub use routes::Routes;

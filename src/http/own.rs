@@ -10,14 +10,14 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::readers::{header_of, plain_error};
-use super::render::{Lines, OwnPage, Progress, Style, TypedBounds, typed_page};
+use super::render::{Lines, OwnPage, Progress, Stamps, Style, TypedPage};
 use crate::discovery::TargetFault;
-use crate::exposition::{Negotiated, negotiate_metrics};
-use crate::model::{Labels, Timestamp};
+use crate::exposition::{Format, Negotiated, negotiate_metrics};
+use crate::model::Labels;
 use crate::push::client::StatusBoard;
 use crate::scrape::{Manager, TargetStatus};
 use crate::store::Selection;
-use crate::telemetry::{LeftOut, Registry};
+use crate::telemetry::Registry;
 
 /// What a collector's pages show.
 #[derive(Clone)]
@@ -47,17 +47,16 @@ async fn metrics(State(pages): State<OwnPages>, headers: HeaderMap) -> Response 
 /// The whole page at once: it has some hundred lines.
 fn written(own: OwnPage, negotiated: Negotiated) -> Vec<u8> {
     let style = Style {
-        format: negotiated.format,
         escaping: negotiated.escaping,
-        has_stamps: false,
+        is_openmetrics: negotiated.format == Format::OpenMetrics,
+        stamps: Stamps::None,
         external_labels: Labels::empty(),
         shown_empty: &[],
     };
     let lines = Lines::new(Arc::default(), style);
-    let everything = TypedBounds { oldest: Timestamp(i64::MIN), limit: None };
-    let page = typed_page(lines, Selection::default(), own, everything, LeftOut::default());
+    let mut page = TypedPage::new(lines, Selection::default(), own, negotiated.format).into_body();
     let mut bytes = Vec::new();
-    page.for_each(|mut piece| while piece(&mut bytes, usize::MAX) == Progress::More {});
+    while page(&mut bytes, usize::MAX) == Progress::More {}
     bytes
 }
 

@@ -8,12 +8,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 
 use super::render::PageError;
-use super::shown::{Reader, Shown};
 use crate::exposition::{Encoding, negotiate_encoding};
 use crate::model::{Labels, Timestamp};
 use crate::runtime::{CpuPool, clock};
 use crate::store::{Selector, SiteView, Store};
-use crate::telemetry::LeftOut;
 
 /// What a reload may change.
 #[derive(Clone, Debug)]
@@ -42,9 +40,6 @@ impl Default for ReaderOptions {
     }
 }
 
-/// How long a scraper waits for its page, in seconds; Prometheus and vmagent send it.
-pub(super) const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
-
 /// fedgate's own metrics as an OpenMetrics page.
 pub type OwnMetrics = Box<dyn Fn() -> String + Send + Sync>;
 
@@ -58,10 +53,7 @@ pub struct Readers {
     pub options: ArcSwap<ReaderOptions>,
     /// Called for every page that shows them.
     pub own_metrics: OwnMetrics,
-    /// Counts the native histograms that pages of text leave out.
-    pub left_out: LeftOut,
     moment: Moment,
-    shown: Shown,
 }
 
 /// The wall clock and the monotonic one.
@@ -71,13 +63,7 @@ impl Readers {
     /// Readers of a store.
     pub fn new(store: Arc<Store>, pool: CpuPool, options: ReaderOptions, own_metrics: OwnMetrics) -> Readers {
         let moment = Box::new(|| (clock::now(), clock::monotonic()));
-        let (left_out, shown) = (LeftOut::default(), Shown::default());
-        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, left_out, moment, shown }
-    }
-
-    /// The same, counting what pages leave out.
-    pub fn counting(self, left_out: LeftOut) -> Readers {
-        Readers { left_out, ..self }
+        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, moment }
     }
 
     /// The same with another clock: a test's.
@@ -89,21 +75,6 @@ impl Readers {
     pub(super) fn view(&self, only: Option<&str>) -> Arc<SiteView> {
         let (wall, monotonic) = (self.moment)();
         Arc::new(self.store.view(wall, monotonic, only))
-    }
-
-    /// The site as it is now without what this reader would refuse as out of order.
-    pub(super) fn view_for(&self, reader: Option<Reader>) -> Arc<SiteView> {
-        let (wall, monotonic) = (self.moment)();
-        let mut view = self.store.view(wall, monotonic, None);
-        if let Some(reader) = reader {
-            self.shown.show(reader, &mut view, monotonic);
-        }
-        Arc::new(view)
-    }
-
-    /// Samples that were left out of pages because their readers would have refused them.
-    pub fn samples_left_out(&self) -> u64 {
-        self.shown.left_out()
     }
 
     /// The clusters without what they pushed: what the gateway itself knows of them.

@@ -192,9 +192,8 @@ impl PushClient {
         let before = self.encoder.left_out();
         let frames = self.encoder.tick(tick, clock::now(), scrapes, key);
         let after = self.encoder.left_out();
-        let scrapes = after.scrapes - before.scrapes;
-        let (exemplars, histograms) = (after.exemplars - before.exemplars, after.histograms - before.histograms);
-        self.parts.metrics.left_out(scrapes, exemplars, histograms);
+        let (scrapes, exemplars) = (after.scrapes - before.scrapes, after.exemplars - before.exemplars);
+        self.parts.metrics.left_out(scrapes, exemplars);
         if scrapes > 0
             && let Some(repeated) = self.repeats.due("left_out", clock::monotonic())
         {

@@ -15,12 +15,11 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
-use super::bodies::Bodies;
 use super::error::ScrapeError;
 use crate::config::{ByteSize, ScrapeConfig, ScrapeProtocol};
 use crate::discovery::Target;
 use crate::exposition::{ContentTypeError, Format, format_of_content_type};
-use crate::net::client::{Body, ClientError, HttpClient, read_limited};
+use crate::net::client::{ClientError, HttpClient, read_limited};
 
 const SCRAPE_TIMEOUT_SECONDS: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 /// No page is larger, whatever the configuration says: positions in a page are 32 bits wide.
@@ -28,15 +27,11 @@ const PAGE_BYTES_MAX: u64 = 1 << 30;
 /// Weight of the first of `scrape_protocols` in tenths: one more than Prometheus knows protocols.
 const FIRST_WEIGHT: usize = 6;
 
-/// As Prometheus asks for it.
-const PROTOBUF_MEDIA_TYPE: &str =
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
-
 /// A page as it came.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// Decompressed; its memory goes back to the [`Bodies`] that it came from.
-    pub(super) body: Body,
+    /// Decompressed.
+    pub(super) body: Vec<u8>,
     content_type: Option<String>,
     fallback: Option<Format>,
 }
@@ -47,14 +42,6 @@ impl Page {
         let fallback = if self.body.is_empty() { Some(Format::Text) } else { self.fallback };
         format_of_content_type(self.content_type.as_deref(), fallback)
     }
-}
-
-/// What is asked of a target at every scrape.
-#[derive(Debug)]
-pub(super) struct Question {
-    url: Result<Url, ScrapeError>,
-    headers: HeaderMap,
-    timeout: Duration,
 }
 
 /// Fetches the pages of one job.
@@ -72,7 +59,7 @@ impl Fetcher {
     /// A client for `job`; `own_limit` holds for every page.
     pub(super) fn new(job: &ScrapeConfig, own_limit: ByteSize) -> Result<Fetcher, ClientError> {
         let mut headers = HeaderMap::new();
-        let accept = HeaderValue::try_from(accept(job.protocols()));
+        let accept = HeaderValue::try_from(accept(&job.scrape_protocols));
         headers.insert(ACCEPT, accept.expect("words and digits only"));
         let encoding = if job.enable_compression { "gzip" } else { "identity" };
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
@@ -90,30 +77,24 @@ impl Fetcher {
         })
     }
 
-    /// What to ask `target`, put together once for all its scrapes.
-    pub(super) fn question(&self, target: &Target) -> Question {
-        let url = Url::parse(&target.url).map_err(|error| ScrapeError::Request(error.to_string()));
+    /// The target's page, whole and in time. `room` is as much memory as it is likely to need.
+    pub(super) async fn fetch(&self, target: &Target, room: usize) -> Result<Page, ScrapeError> {
+        let in_time = tokio::time::timeout(target.timeout, self.fetch_untimed(target, room));
+        in_time.await.unwrap_or(Err(ScrapeError::Timeout(target.timeout)))
+    }
+
+    async fn fetch_untimed(&self, target: &Target, room: usize) -> Result<Page, ScrapeError> {
+        let url = Url::parse(&target.url).map_err(|error| ScrapeError::Request(error.to_string()))?;
         let mut headers = self.headers.clone();
         headers.insert(SCRAPE_TIMEOUT_SECONDS, seconds(target.timeout));
-        Question { url, headers, timeout: target.timeout }
-    }
-
-    /// The target's page, whole and in time, in memory of `bodies`.
-    pub(super) async fn fetch(&self, question: &Question, bodies: &Bodies) -> Result<Page, ScrapeError> {
-        let in_time = tokio::time::timeout(question.timeout, self.fetch_untimed(question, bodies));
-        in_time.await.unwrap_or(Err(ScrapeError::Timeout(question.timeout)))
-    }
-
-    async fn fetch_untimed(&self, question: &Question, bodies: &Bodies) -> Result<Page, ScrapeError> {
-        let url = question.url.clone()?;
-        let answer = self.client.get(url, &question.headers).await.map_err(|error| self.error(&error))?;
+        let answer = self.client.get(url, &headers).await.map_err(|error| self.error(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(ScrapeError::Status(answer.status().as_u16()));
         }
         // A header of other bytes than text is as good as none that can be understood.
         let content_type =
             answer.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let mut body = bodies.take();
+        let mut body = Vec::with_capacity(room);
         read_limited(answer, self.bytes_max, &mut body).await.map_err(|error| self.error(&error))?;
         Ok(Page { body, content_type, fallback: self.fallback })
     }
@@ -137,7 +118,6 @@ fn accept(protocols: &[ScrapeProtocol]) -> String {
     let mut clauses = String::new();
     for (nth, protocol) in protocols.iter().enumerate() {
         let media_type = match protocol {
-            ScrapeProtocol::PrometheusProto => PROTOBUF_MEDIA_TYPE,
             ScrapeProtocol::OpenMetricsText1_0_0 => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
             ScrapeProtocol::OpenMetricsText0_0_1 => "application/openmetrics-text;version=0.0.1",
             ScrapeProtocol::PrometheusText1_0_0 => "text/plain;version=1.0.0;escaping=allow-utf-8",
@@ -150,7 +130,6 @@ fn accept(protocols: &[ScrapeProtocol]) -> String {
 
 fn format_of(protocol: ScrapeProtocol) -> Format {
     match protocol {
-        ScrapeProtocol::PrometheusProto => Format::Protobuf,
         ScrapeProtocol::PrometheusText0_0_4 => Format::Text,
         ScrapeProtocol::PrometheusText1_0_0 => Format::Text1,
         ScrapeProtocol::OpenMetricsText0_0_1 | ScrapeProtocol::OpenMetricsText1_0_0 => Format::OpenMetrics,
@@ -171,16 +150,6 @@ mod tests {
     fn the_default_accept_header_is_prometheus_own() {
         assert_eq!(accept(&ScrapeProtocol::DEFAULT), SCRAPE_ACCEPT);
         assert_eq!(accept(&[ScrapeProtocol::PrometheusText0_0_4]), "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
-    }
-
-    #[test]
-    fn protobuf_is_asked_for_first_where_native_histograms_are_wanted() {
-        let expected = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-            application/openmetrics-text;version=0.0.1;q=0.4,\
-            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
-            text/plain;version=0.0.4;q=0.2,\
-            */*;q=0.1";
-        assert_eq!(accept(&ScrapeProtocol::PROTOBUF_FIRST), format!("{PROTOBUF_MEDIA_TYPE};q=0.6,{expected}"));
     }
 
     #[test]

@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Labels, Timestamp};
-    use crate::snapshot::{Beside, Report, SlotTable};
+    use crate::snapshot::{Report, SlotTable};
 
     fn scrape(started: i64, values: usize, outcome: Outcome) -> Scrape {
         Scrape {
@@ -85,7 +85,8 @@ mod tests {
             report: Report::default(),
             schema: SlotTable::new().schema(),
             values: vec![0.0; values],
-            beside: Beside::default(),
+            timestamps: Vec::new(),
+            exemplars: Vec::new(),
         }
     }
 

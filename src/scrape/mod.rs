@@ -5,12 +5,9 @@
 //! [`Manager`] runs one loop a target, starts and ends them as discovery and reloads say, and keeps what they finished
 //! until the next tick takes it.
 
-mod bodies;
 mod cache;
-mod convert;
 mod counters;
 mod error;
-mod exposed;
 mod families;
 mod fetch;
 mod finished;
@@ -20,7 +17,6 @@ mod manager;
 mod metadata_lines;
 mod offset;
 mod own;
-mod page_reader;
 mod rules;
 mod series;
 mod status;
@@ -33,6 +29,6 @@ pub use job::JobError;
 pub use manager::{Manager, ManagerError};
 pub use offset::{first_start, offset};
 pub use own::{OWN_JOB, OwnTarget};
-pub use rules::{HistogramRules, Rules};
+pub use rules::Rules;
 pub use series::SeriesBudget;
 pub use status::{Health, TargetStatus};

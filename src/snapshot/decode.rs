@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::apply::Work;
-use super::beside::Beside;
 use super::column::Column;
 use super::define::Definitions;
 use super::facts::Facts;
@@ -23,7 +22,7 @@ use super::reader::Malformed;
 use super::schema::{Schema, SchemaCache, SchemaHash};
 use super::scrape::{Outcome, Report};
 use super::values::ChunkState;
-use crate::model::{Labels, Timestamp};
+use crate::model::{Exemplar, Labels, Timestamp};
 
 /// Frames whose checksums are remembered, to tell one that came again from another under its number.
 pub const REMEMBERED_FRAMES: usize = 64;
@@ -119,8 +118,10 @@ pub struct TargetState {
     pub outcome: Outcome,
     /// Its counts.
     pub report: Report,
-    /// What few slots have beside their value.
-    pub beside: Arc<Beside>,
+    /// Samples with timestamps of their own, by slot.
+    pub timestamps: Arc<[(u32, Timestamp)]>,
+    /// Exemplars, by slot.
+    pub exemplars: Arc<[(u32, Exemplar)]>,
 }
 
 /// One target with what only the decoder needs of it.
@@ -128,8 +129,6 @@ pub struct TargetState {
 pub(super) struct Target {
     pub(super) shown: TargetState,
     pub(super) states: Vec<Arc<ChunkState>>,
-    /// Memory that its histograms take.
-    pub(super) histogram_bytes: usize,
     /// The tick of the frame that told its last scrape.
     pub(super) tick: Timestamp,
     /// A scrape of it was read to its end.
@@ -149,9 +148,10 @@ impl Target {
             duration: facts.duration,
             outcome: facts.outcome,
             report: facts.report,
-            beside: Beside::nothing(),
+            timestamps: Arc::new([]),
+            exemplars: Arc::new([]),
         };
-        Target { shown, states: Vec::new(), histogram_bytes: 0, tick, is_told: false }
+        Target { shown, states: Vec::new(), tick, is_told: false }
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -185,8 +185,6 @@ pub struct StreamState {
     targets: BTreeMap<u32, Target>,
     /// Slots of all targets.
     slots: usize,
-    /// Memory that the histograms of all targets take.
-    histogram_bytes: usize,
     /// A KEY was applied, so frames that follow have something to stand on.
     is_begun: bool,
     /// The kind of the tick of which parts are still to come.
@@ -205,7 +203,6 @@ impl StreamState {
             definitions: Definitions::default(),
             targets: BTreeMap::new(),
             slots: 0,
-            histogram_bytes: 0,
             is_begun: false,
             open_tick: None,
             open_scrape: None,
@@ -217,7 +214,7 @@ impl StreamState {
         self.stream
     }
 
-    /// Takes a DEFINE frame. The same one twice does no harm.
+    /// Takes a SCHEMA or PATCH frame. The same one twice does no harm.
     pub fn define(&mut self, frame: &Frame<'_>, limits: &FrameLimits, cache: &SchemaCache) -> Result<(), ApplyError> {
         self.check_stream(frame.header())?;
         if !frame.header().kind.is_definition() {
@@ -321,9 +318,9 @@ impl StreamState {
         let begins = is_key && !header.continued;
         let nothing = BTreeMap::new();
         let before = if begins { &nothing } else { &self.targets };
-        let held = if begins { (0, 0) } else { (self.slots, self.histogram_bytes) };
+        let slots = if begins { 0 } else { self.slots };
         let open = self.open_scrape.filter(|_| !begins);
-        let mut work = Work::new(before, &self.definitions, held, open, header, limits);
+        let mut work = Work::new(before, &self.definitions, slots, open, header, limits);
         work.read(&mut sections).map_err(corrupt)?;
         let (changes, mut applied) = work.finish();
         (applied.publish, applied.key) = (!header.more, is_key);
@@ -336,8 +333,7 @@ impl StreamState {
                 None => self.targets.remove(&number),
             };
         }
-        (self.slots, self.histogram_bytes) = (changes.slots, changes.histogram_bytes);
-        (self.open_scrape, self.started, self.is_begun) = (changes.open, started, true);
+        (self.slots, self.open_scrape, self.started, self.is_begun) = (changes.slots, changes.open, started, true);
         self.open_tick = header.more.then_some(header.kind);
         if applied.publish {
             let targets = &self.targets;

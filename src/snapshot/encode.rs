@@ -3,26 +3,22 @@
 //! Invariant: the encoder knows what a decoder knows that has applied all its frames, and writes each scrape against that. A
 //! KEY is written against nothing, and brings both ends to the same state whatever the decoder knew.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::beside::Beside;
 use super::chunk::CHUNK_SLOTS;
 use super::column::{ColumnChunk, check_chunks};
-use super::define::DefinitionWriter;
+use super::define;
 use super::facts::Facts;
 use super::frame::{FrameHeader, FrameKind, FrameLimits, Packer, StreamId};
-use super::fresh::{Fresh, LeftOut};
-use super::histograms::weight;
-use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Part};
+use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Fresh, Part};
 use super::schema::{Schema, SchemaHash, redefined};
 use super::scrape::{Outcome, Scrape, are_target_labels};
-use super::sparse;
+use super::sparse::{self, Sparse};
 use super::values::{Basis, ChunkState};
-use crate::model::{Labels, Timestamp, stale_nan};
+use crate::model::{Exemplar, Labels, Timestamp, stale_nan};
 
 /// Every so many frames a DELTA says what its targets' columns hash to.
 const CHECK_EVERY: u64 = 16;
@@ -44,6 +40,15 @@ pub struct EncodedFrame {
     pub more: bool,
 }
 
+/// What an encoder left out because no gateway would take it. It only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Scrapes of targets beyond the limits on targets, slots or a target's labels.
+    pub scrapes: u64,
+    /// Exemplars with over 1 KiB of labels.
+    pub exemplars: u64,
+}
+
 /// What is known of one target at both ends.
 pub(super) struct Target {
     pub(super) labels: Arc<Labels>,
@@ -51,9 +56,8 @@ pub(super) struct Target {
     pub(super) values: Vec<ColumnChunk>,
     pub(super) states: Vec<ChunkState>,
     pub(super) facts: Facts,
-    pub(super) beside: Beside,
-    /// Memory that its histograms take at the other end.
-    histogram_bytes: usize,
+    pub(super) timestamps: Sparse<Timestamp>,
+    pub(super) exemplars: Sparse<Exemplar>,
     /// The decoder has heard of it.
     pub(super) is_told: bool,
 }
@@ -66,8 +70,8 @@ impl Target {
             values: Vec::new(),
             states: Vec::new(),
             facts: Facts::new(tick),
-            beside: Beside::default(),
-            histogram_bytes: 0,
+            timestamps: Vec::new(),
+            exemplars: Vec::new(),
             is_told: false,
         }
     }
@@ -81,7 +85,8 @@ impl Target {
         for (at, slots) in &redefined {
             self.states[*at].forget(slots, &mut self.values[*at]);
         }
-        sparse::forget(&mut self.beside, chunks, &redefined);
+        sparse::forget(&mut self.timestamps, chunks, &redefined);
+        sparse::forget(&mut self.exemplars, chunks, &redefined);
         self.schema = schema.clone();
     }
 
@@ -91,9 +96,10 @@ impl Target {
             facts: Facts { tick, ..self.facts },
             schema: self.schema.clone(),
             values: self.values.concat().into(),
-            beside: Cow::Owned(self.beside.clone()),
+            timestamps: self.timestamps.clone().into(),
+            exemplars: self.exemplars.clone().into(),
             is_carried: true,
-            left_out: LeftOut::default(),
+            exemplars_left_out: 0,
         }
     }
 }
@@ -111,8 +117,6 @@ pub struct Encoder {
     next_number: u32,
     /// Slots of all targets.
     slots: usize,
-    /// Memory that the histograms of all targets take at the other end.
-    histogram_bytes: usize,
     /// Definitions that a decoder keeps: those that a target has.
     defined: HashMap<SchemaHash, Arc<Schema>>,
     needs_key: bool,
@@ -134,7 +138,6 @@ impl Encoder {
             free_numbers: Vec::new(),
             next_number: 0,
             slots: 0,
-            histogram_bytes: 0,
             defined: HashMap::new(),
             needs_key: true,
             has_gap: false,
@@ -171,9 +174,9 @@ impl Encoder {
         if key {
             self.write_key(&planned, &mut told, &mut writer);
         }
-        for (at, planned) in planned.iter().enumerate() {
+        for (at, (number, scrape)) in planned.iter().enumerate() {
             if !told.contains(&at) {
-                self.write(planned.number, planned.fresh(tick, &self.limits), Basis::Before, &mut writer);
+                self.write(*number, Fresh::of(scrape, tick), Basis::Before, &mut writer);
             }
         }
         self.seal(&mut writer, false);
@@ -191,7 +194,7 @@ impl Encoder {
     }
 
     /// Gives every scrape its target's number, new ones to new targets; leaves out what is over the limits.
-    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<Planned<'a>> {
+    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<(u32, &'a Scrape)> {
         let mut planned = Vec::with_capacity(scrapes.len());
         for scrape in scrapes {
             let number = match self.numbers.get(&scrape.target) {
@@ -207,7 +210,7 @@ impl Encoder {
                 self.numbers.remove(&scrape.target);
                 freed.push(number);
             }
-            planned.push(Planned { number, scrape, has_room: self.admit_histograms(scrape) });
+            planned.push((number, scrape));
         }
         planned
     }
@@ -237,44 +240,36 @@ impl Encoder {
         is_within
     }
 
-    /// Whether the stream has room for the scrape's histograms. While a tick is told they may lie beside those that they replace.
-    fn admit_histograms(&mut self, scrape: &Scrape) -> bool {
-        let bytes: usize = scrape.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
-        let is_within = self.histogram_bytes + bytes <= self.limits.histogram_bytes_max;
-        self.histogram_bytes += if is_within { bytes } else { 0 };
-        is_within
-    }
-
     /// Defines the schemas that the decoder does not have yet.
-    fn define(&mut self, planned: &[Planned<'_>]) -> Vec<EncodedFrame> {
-        let mut definitions = DefinitionWriter::new(&self.limits);
+    fn define(&mut self, planned: &[(u32, &Scrape)]) -> Vec<EncodedFrame> {
+        let mut frames = Vec::new();
         let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
-        for Planned { number, scrape, .. } in planned.iter().filter(|planned| planned.scrape.outcome != Outcome::Gone) {
+        for (number, scrape) in planned.iter().filter(|(_, scrape)| scrape.outcome != Outcome::Gone) {
             let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
             let schema = &scrape.schema;
             if schema.chunks().is_empty() || self.defined.contains_key(&schema.hash()) {
                 continue;
             }
             let base = Some(&**base).filter(|base| self.defined.contains_key(&base.hash()));
-            definitions.put(base, schema);
+            frames.extend(define::encode(&mut self.packer, self.stream, base, schema, &self.limits));
             self.defined.insert(schema.hash(), schema.clone());
         }
-        definitions.finish(&mut self.packer, self.stream)
+        frames
     }
 
     /// Writes every target in full: its first scrape of the tick, or what it had.
-    fn write_key(&mut self, planned: &[Planned<'_>], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
+    fn write_key(&mut self, planned: &[(u32, &Scrape)], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
         let mut first = HashMap::new();
-        for (at, planned) in planned.iter().enumerate() {
-            first.entry(planned.number).or_insert(at);
+        for (at, (number, _)) in planned.iter().enumerate() {
+            first.entry(*number).or_insert(at);
         }
         let numbers: Vec<u32> = self.targets.keys().copied().collect();
         for number in numbers {
-            let scrape = first.get(&number).filter(|at| planned[**at].scrape.outcome != Outcome::Gone);
+            let scrape = first.get(&number).filter(|at| planned[**at].1.outcome != Outcome::Gone);
             let fresh = match scrape {
                 Some(at) => {
                     told.insert(*at);
-                    planned[*at].fresh(writer.tick, &self.limits)
+                    Fresh::of(planned[*at].1, writer.tick)
                 }
                 None => self.targets[&number].carried(writer.tick),
             };
@@ -291,7 +286,7 @@ impl Encoder {
         let Some(mut target) = self.targets.remove(&number) else { return };
         if basis == Basis::Nothing {
             target.is_told = false;
-            target.beside = Beside::default();
+            (target.timestamps, target.exemplars) = (Vec::new(), Vec::new());
         }
         if !target.is_told {
             writer.part.put_target(number, &target.labels);
@@ -299,12 +294,12 @@ impl Encoder {
         }
         if fresh.facts.outcome == Outcome::Gone && !fresh.is_carried {
             fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
-            writer.part.put_entry(number, Outcome::Gone as u8, None, 0);
+            writer.part.put_entry(number, Outcome::Gone as u8, None);
             return;
         }
         self.write_scrape(number, &mut target, &fresh, basis, writer);
-        target.beside = fresh.beside.into_owned();
-        target.histogram_bytes = target.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
+        target.timestamps = fresh.timestamps.into_owned();
+        target.exemplars = fresh.exemplars.into_owned();
         (target.facts, target.is_told) = (fresh.facts, true);
         self.targets.insert(number, target);
     }
@@ -329,8 +324,8 @@ impl Encoder {
         }
         fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
         let mut entry = EntryWriter::new(target, fresh, basis);
-        let flags = fresh.facts.outcome as u8 | if fresh.is_carried { FLAG_CARRIED } else { 0 };
-        let lists = entry.lists.which();
+        let mut flags = fresh.facts.outcome as u8 | entry.sparse_flags();
+        flags |= if fresh.is_carried { FLAG_CARRIED } else { 0 };
         let first_only =
             if has_schema { FLAG_SCHEMA } else { 0 } | if fresh.facts.has_extra() { FLAG_EXTRA } else { 0 };
         let chunks = fresh.schema.chunks().len();
@@ -339,16 +334,15 @@ impl Encoder {
             entry.write_chunks(&mut writer.part, &self.limits);
             let to = entry.next_chunk;
             let range = (from > 0 || to < chunks).then_some((from, to - from));
-            writer.part.put_entry(number, flags | if from == 0 { first_only } else { 0 }, range, lists);
+            writer.part.put_entry(number, flags | if from == 0 { first_only } else { 0 }, range);
             if to == chunks {
                 break;
             }
             self.seal(writer, true);
         }
-        self.left_out.exemplars += fresh.left_out.exemplars;
-        self.left_out.histograms += fresh.left_out.histograms;
+        self.left_out.exemplars += fresh.exemplars_left_out;
         if writer.kind == FrameKind::Delta && writer.part.seq.is_multiple_of(CHECK_EVERY) {
-            let check = check_chunks(target.values.iter().map(|chunk| &chunk[..]), &fresh.beside);
+            let check = check_chunks(target.values.iter().map(|chunk| &chunk[..]));
             writer.part.columns.checks.extend_from_slice(&check.to_le_bytes());
         }
     }
@@ -378,23 +372,8 @@ impl Encoder {
     fn forget_gone(&mut self, freed: Vec<u32>) {
         self.free_numbers.extend(freed);
         self.slots = self.targets.values().map(|target| target.schema.chunks().len() * CHUNK_SLOTS).sum();
-        self.histogram_bytes = self.targets.values().map(|target| target.histogram_bytes).sum();
         let used: HashSet<SchemaHash> = self.targets.values().map(|target| target.schema.hash()).collect();
         self.defined.retain(|hash, _| used.contains(hash));
-    }
-}
-
-/// A scrape that is to be told.
-struct Planned<'a> {
-    number: u32,
-    scrape: &'a Scrape,
-    /// The stream has room for its histograms.
-    has_room: bool,
-}
-
-impl<'a> Planned<'a> {
-    fn fresh(&self, tick: Timestamp, limits: &FrameLimits) -> Fresh<'a> {
-        Fresh::of(self.scrape, tick, self.has_room, limits)
     }
 }
 
@@ -410,7 +389,5 @@ struct TickWriter<'a> {
 
 /// A schema in full, in parts where it is too big: for a gateway that does not know it.
 pub fn encode_schema(stream: StreamId, schema: &Arc<Schema>, limits: &FrameLimits) -> Vec<EncodedFrame> {
-    let mut definition = DefinitionWriter::new(limits);
-    definition.put(None, schema);
-    definition.finish(&mut Packer::new(), stream)
+    define::encode(&mut Packer::new(), stream, None, schema, limits)
 }

@@ -8,7 +8,6 @@
 //! frame means is therefore a function of the frames since the last KEY and of nothing else; [`frame`] draws the format.
 
 mod apply;
-pub mod beside;
 mod bits;
 mod changes;
 pub mod chunk;
@@ -18,12 +17,8 @@ mod define;
 pub mod encode;
 mod facts;
 pub mod frame;
-mod fresh;
-mod histograms;
-mod lists;
 pub mod negotiate;
 mod part;
-mod patch;
 mod payload;
 mod reader;
 pub mod schema;
@@ -33,16 +28,13 @@ mod sparse;
 mod tables;
 mod values;
 
-pub use beside::Beside;
-pub use changes::SlotSet;
 pub use chunk::{CHUNK_SLOTS, Chunk, ChunkHash, Family, NameId, Pair, PairId, SERIES_LABELS_MAX};
 pub use column::{Column, ColumnChunk};
 pub use decode::{Applied, ApplyError, REMEMBERED_FRAMES, StreamState, TargetState};
-pub use encode::{EncodedFrame, Encoder, encode_schema};
+pub use encode::{EncodedFrame, Encoder, LeftOut, encode_schema};
 pub use frame::{Frame, FrameError, FrameHeader, FrameKind, FrameLimits, StreamId, with_gap};
-pub use fresh::LeftOut;
 pub use reader::Malformed;
-pub use schema::{Schema, SchemaCache, SchemaHash, redefined};
+pub use schema::{Schema, SchemaCache, SchemaHash};
 pub use scrape::{FORGET_NAN, Outcome, Report, Scrape};
 pub use slots::{OwnLabels, SlotError, SlotTable};
 pub use tables::ChunkBuilder;

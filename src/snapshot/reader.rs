@@ -42,16 +42,8 @@ pub enum Malformed {
     #[error("{0} out of place")]
     OutOfPlace(&'static str),
     /// A definition does not have the hash that it was announced with.
-    #[error("schema {announced:032x} hashes to {found:032x}")]
-    WrongHash {
-        /// The hash that it was announced with, the first byte the highest.
-        announced: u128,
-        /// Its own.
-        found: u128,
-    },
-    /// A native histogram that breaks its own rules.
-    #[error("native histogram: {0}")]
-    Histogram(String),
+    #[error("{0} does not hash to its name")]
+    WrongHash(&'static str),
     /// The two ends disagree about a target's values.
     #[error("values of target {target} differ from the sender's")]
     Drift {

@@ -5,7 +5,6 @@
 //! Two frames of one cluster are so applied one after the other, those of different clusters side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,14 +16,10 @@ use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::{Claim, Owner, Owners};
 use super::refusal::Refusal;
-use super::returns::{Departed, Missing, Publication};
 use super::stream::Stream;
-use super::view::{ClusterView, Generation, StreamView};
+use super::view::{ClusterView, StreamView};
 use crate::model::Timestamp;
 use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
-
-/// Where no clock was read: as late as can be, so that nothing is forgotten too early.
-const NO_CLOCK: Timestamp = Timestamp(i64::MAX);
 
 /// Who pushed a frame, and when it came.
 #[derive(Clone, Debug)]
@@ -33,8 +28,6 @@ pub struct Arrival {
     pub collector: Arc<str>,
     /// When its certificate expires.
     pub certificate_expires: Timestamp,
-    /// How far its clock was ahead when it sent this, if it said so.
-    pub clock_skew_ms: Option<i64>,
     /// The gateway's wall clock.
     pub wall: Timestamp,
     /// The gateway's monotonic clock.
@@ -86,14 +79,6 @@ pub(super) struct Shared {
     pub(super) limits: FrameLimits,
     pub(super) schemas: SchemaCache,
     pub(super) layouts: Layouts,
-    /// The number given last.
-    pub(super) generations: AtomicU64,
-}
-
-impl Shared {
-    fn next_generation(&self) -> Generation {
-        self.generations.fetch_add(1, Ordering::Relaxed) + 1
-    }
 }
 
 struct ClusterState {
@@ -103,22 +88,17 @@ struct ClusterState {
     collectors: BTreeMap<Arc<str>, CollectorSeen>,
     /// Series of all owned targets: what the cluster's bound is kept by.
     series: usize,
-    /// Of the view that is published next, or was last.
-    generation: Generation,
-    departed: Departed,
 }
 
 impl Cluster {
     pub(super) fn new(policy: Arc<ClusterPolicy>) -> Cluster {
-        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), generation: 0, collectors: Vec::new() };
+        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), collectors: Vec::new() };
         let state = ClusterState {
             policy,
             streams: BTreeMap::new(),
             owners: Owners::default(),
             collectors: BTreeMap::new(),
             series: 0,
-            generation: 0,
-            departed: Departed::default(),
         };
         Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
     }
@@ -158,7 +138,12 @@ impl Cluster {
     /// Frees the streams whose series ended by silence.
     pub(super) fn sweep(&self, monotonic: Instant) {
         let mut state = self.lock();
-        if state.end_silent(monotonic) {
+        let end_after = state.policy.series_end_after();
+        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
+        let over: Vec<StreamId> =
+            state.streams.iter().filter(|(_, stream)| is_over(stream)).map(|(id, _)| *id).collect();
+        if !over.is_empty() {
+            over.into_iter().for_each(|id| state.remove_stream(id));
             self.view.store(Arc::new(state.to_view()));
         }
     }
@@ -167,9 +152,6 @@ impl Cluster {
 impl ClusterState {
     fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
         let id = frame.header().stream;
-        self.generation = shared.next_generation();
-        self.end_silent(arrival.monotonic);
-        self.admit_collector(arrival)?;
         let leaving = self.admit_stream(id, arrival)?;
         let is_new = !self.streams.contains_key(&id);
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, arrival));
@@ -185,8 +167,7 @@ impl ClusterState {
         };
         stream.heard = arrival.monotonic;
         accepted.has_evicted = leaving.is_some();
-        let missing = Missing::View(self.generation);
-        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing));
+        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving));
         self.note_collector(arrival, frame.header(), accepted.is_duplicate);
         if self.streams[&id].is_whole() {
             accepted.dropped = self.publish(id, arrival.wall, shared);
@@ -194,25 +175,6 @@ impl ClusterState {
             self.touch(id);
         }
         Ok(accepted)
-    }
-
-    /// Forgets the streams that readers see no more because they are silent; says whether there were any.
-    fn end_silent(&mut self, monotonic: Instant) -> bool {
-        let end_after = self.policy.series_end_after();
-        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
-        let over = self.streams.iter().filter(|(_, stream)| is_over(stream));
-        let over: Vec<(StreamId, Instant)> = over.map(|(id, stream)| (*id, stream.heard + end_after)).collect();
-        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Missing::Moment(*ended)));
-        !over.is_empty()
-    }
-
-    /// Who pushed was looked up in the inventory of that moment; a reload since then may have revoked it.
-    fn admit_collector(&self, arrival: &Arrival) -> Result<(), Refusal> {
-        if self.policy.names(&arrival.collector) {
-            return Ok(());
-        }
-        let (cluster, collector) = (self.policy.cluster.clone(), arrival.collector.to_string());
-        Err(Refusal::UnknownCollector { cluster, collector })
     }
 
     /// Whether a frame of this stream may be decoded, and the stream that a good one takes the place of.
@@ -241,9 +203,7 @@ impl ClusterState {
 
     /// Definitions have no clock, and that of a frame that came again has been read before.
     fn note_collector(&mut self, arrival: &Arrival, header: &FrameHeader, is_duplicate: bool) {
-        // The frame's own clock is as old as the frame, which may have waited in a queue.
-        let clock_skew_ms = || header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
-        let clock_skew_ms = arrival.clock_skew_ms.unwrap_or_else(clock_skew_ms);
+        let clock_skew_ms = header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
         let told = Told { tick: header.tick, clock_skew_ms };
         let before = self.collectors.get(&arrival.collector).and_then(|seen| seen.told);
         let seen = CollectorSeen {
@@ -263,7 +223,7 @@ impl ClusterState {
         let mut waiting: BTreeSet<u32> = self.stream(id).waiting().collect();
         waiting.extend(&changed);
         for target in &waiting {
-            self.claim(id, *target, wall);
+            self.claim(id, *target);
         }
         for target in changed {
             losses.add_all(&self.show(id, target, wall, shared));
@@ -282,13 +242,11 @@ impl ClusterState {
         let stream = self.streams.get_mut(&id).expect("the stream was looked up by its caller");
         let Some((labels, before, is_there)) = stream.refresh(target, &policy, &shared.layouts) else { return true };
         self.series -= before;
-        if self.owners.release(&labels, Owner { stream: id, target }) && !is_there {
-            self.departed.note(labels, Missing::View(self.generation));
-        }
+        self.owners.release(&labels, Owner { stream: id, target });
         is_there
     }
 
-    fn claim(&mut self, id: StreamId, target: u32, wall: Timestamp) {
+    fn claim(&mut self, id: StreamId, target: u32) {
         let patience = self.policy.fresh_within();
         let stream = &self.streams[&id];
         let Some(labels) = stream.targets.get(&target).map(|held| held.labels().clone()) else { return };
@@ -298,14 +256,8 @@ impl ClusterState {
         if let Claim::TakenFrom(before) = claim {
             self.disown(before);
         }
-        let (departed, now) = (&mut self.departed, self.generation);
-        let stream = self.streams.get_mut(&id).expect("it was there above");
+        let stream = self.stream(id);
         let held = stream.targets.get_mut(&target).expect("it was there above");
-        match claim {
-            Claim::Owned => held.arrive(wall, || departed.take(&labels, now)),
-            Claim::TakenFrom(_) => held.arrive(wall, || None),
-            Claim::Refused => {}
-        }
         if claim != Claim::Refused && !held.is_owned {
             held.is_owned = true;
             let series = held.series();
@@ -327,8 +279,7 @@ impl ClusterState {
     fn show(&mut self, id: StreamId, target: u32, wall: Timestamp, shared: &Shared) -> DropCounts {
         self.fit(id, target, shared);
         let latest = wall + self.policy.limits.ahead_max;
-        let now = Publication { generation: self.generation, wall };
-        self.stream(id).show(target, latest, now)
+        self.stream(id).show(target, latest)
     }
 
     fn fit(&mut self, id: StreamId, target: u32, shared: &Shared) {
@@ -348,13 +299,12 @@ impl ClusterState {
         self.stream(id).rebuild_view();
     }
 
-    fn remove_stream(&mut self, id: StreamId, missing: Missing) {
+    fn remove_stream(&mut self, id: StreamId) {
         let Some(stream) = self.streams.remove(&id) else { return };
         for (target, held) in stream.targets {
             if held.is_owned {
                 self.series -= held.series();
                 self.owners.release(held.labels(), Owner { stream: id, target });
-                self.departed.note(held.labels().clone(), missing);
             }
         }
     }
@@ -362,18 +312,16 @@ impl ClusterState {
     /// Judges every target again. Owners stay, where the labels by which targets are told apart do.
     fn set_policy(&mut self, policy: &Arc<ClusterPolicy>, shared: &Shared) {
         self.policy = policy.clone();
-        self.collectors.retain(|collector, _| policy.names(collector));
-        let revoked = |stream: &Stream| !policy.names(&stream.collector);
+        self.collectors.retain(|collector, _| policy.identities.iter().any(|identity| **identity == **collector));
+        let revoked = |stream: &Stream| !policy.identities.iter().any(|identity| **identity == *stream.collector);
         let over: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
-        self.generation = shared.next_generation();
-        let missing = Missing::View(self.generation);
-        over.into_iter().for_each(|id| self.remove_stream(id, missing));
+        over.into_iter().for_each(|id| self.remove_stream(id));
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {
             for target in self.stream(*id).targets.keys().copied().collect::<Vec<_>>() {
                 self.refresh(*id, target, shared);
-                self.claim(*id, target, NO_CLOCK);
+                self.claim(*id, target);
             }
         }
         for id in ids {
@@ -387,8 +335,7 @@ impl ClusterState {
 
     fn to_view(&self) -> ClusterView {
         let streams = self.streams.values().filter_map(|stream| stream.view.clone()).collect();
-        let collectors = self.collectors.values().cloned().collect();
-        ClusterView { policy: self.policy.clone(), streams, generation: self.generation, collectors }
+        ClusterView { policy: self.policy.clone(), streams, collectors: self.collectors.values().cloned().collect() }
     }
 }
 

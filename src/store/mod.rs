@@ -14,7 +14,6 @@ mod layout;
 mod owners;
 mod refusal;
 mod relabelled;
-mod returns;
 mod select;
 mod site;
 mod stream;
@@ -32,9 +31,8 @@ pub use inventory::{
     CLUSTER, ClusterLimits, ClusterPolicy, ENVIRONMENT, Inventory, InventoryError, LabelConflict, Maintenance,
     Membership,
 };
-pub use layout::{IndexedChunk, Layout, NameList, NameRun};
+pub use layout::{IndexedChunk, Layout, NameRun};
 pub use refusal::Refusal;
-pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;
-pub use view::{ClusterView, Generation, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};
+pub use view::{ClusterView, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};

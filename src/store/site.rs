@@ -19,8 +19,6 @@ use crate::snapshot::{Frame, FrameLimits};
 /// The newest sample of every series of the site.
 pub struct Store {
     clusters: DashMap<Arc<str>, Arc<Cluster>>,
-    /// The same by name, for readers, who walk over all of them for each page. Replaced with the inventory.
-    by_name: ArcSwap<Vec<Arc<Cluster>>>,
     shared: Shared,
     /// Replaced by a reload, at its end; every push reads it.
     inventory: ArcSwap<Inventory>,
@@ -32,8 +30,7 @@ impl Store {
     /// A store that holds frames to these limits; without clusters until an inventory is set.
     pub fn new(limits: FrameLimits) -> Store {
         let shared = Shared { limits, ..Shared::default() };
-        let (by_name, inventory) = (ArcSwap::default(), ArcSwap::default());
-        Store { clusters: DashMap::new(), by_name, shared, inventory, reload: Mutex::default() }
+        Store { clusters: DashMap::new(), shared, inventory: ArcSwap::default(), reload: Mutex::default() }
     }
 
     /// The inventory in force.
@@ -62,15 +59,7 @@ impl Store {
                 }
             }
         }
-        self.by_name.store(Arc::new(self.sorted()));
         self.inventory.store(inventory);
-    }
-
-    fn sorted(&self) -> Vec<Arc<Cluster>> {
-        let named = self.clusters.iter().map(|entry| (entry.key().clone(), entry.value().clone()));
-        let mut named: Vec<(Arc<str>, Arc<Cluster>)> = named.collect();
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        named.into_iter().map(|(_, cluster)| cluster).collect()
     }
 
     /// Applies one frame that a collector of `cluster` pushed: all of it or nothing.
@@ -82,7 +71,8 @@ impl Store {
 
     /// Frees streams whose series ended by silence, and what only they used.
     pub fn sweep(&self, monotonic: Instant) {
-        self.by_name.load_full().iter().for_each(|cluster| cluster.sweep(monotonic));
+        let clusters: Vec<Arc<Cluster>> = self.clusters.iter().map(|entry| entry.value().clone()).collect();
+        clusters.iter().for_each(|cluster| cluster.sweep(monotonic));
         self.shared.layouts.sweep();
     }
 
@@ -93,11 +83,12 @@ impl Store {
 
     /// The whole site as it is now; `only` narrows it to one cluster.
     pub fn view(&self, wall: Timestamp, monotonic: Instant, only: Option<&str>) -> SiteView {
-        let views: Vec<Arc<ClusterView>> = match only {
+        let mut views: Vec<Arc<ClusterView>> = match only {
             Some(name) => self.cluster(name).into_iter().collect(),
-            None => self.by_name.load().iter().map(|cluster| cluster.view()).collect(),
+            None => self.clusters.iter().map(|entry| entry.view()).collect(),
         };
-        let mut site = SiteView { wall, clusters: Vec::with_capacity(views.len()), ..SiteView::default() };
+        views.sort_by(|a, b| a.policy.cluster.cmp(&b.policy.cluster));
+        let mut site = SiteView { wall, ..SiteView::default() };
         for view in views {
             let cluster = site.clusters.len() as u32;
             let first = site.targets.len();
@@ -108,7 +99,7 @@ impl Store {
                 site.targets[first..].sort_by(|a, b| a.target.labels.cmp(&b.target.labels));
             }
             let facts = view.facts(wall, monotonic);
-            site.clusters.push(SiteCluster { policy: view.policy.clone(), facts, generation: view.generation });
+            site.clusters.push(SiteCluster { policy: view.policy.clone(), facts });
         }
         site
     }

@@ -13,7 +13,6 @@ use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::Claimant;
 use super::refusal::Refusal;
-use super::returns::Publication;
 use super::target::HeldTarget;
 use super::view::{StreamView, TargetView};
 use crate::model::{Labels, Timestamp};
@@ -133,9 +132,9 @@ impl Stream {
         Some((labels, owned, true))
     }
 
-    pub(super) fn show(&mut self, target: u32, latest: Timestamp, now: Publication) -> DropCounts {
+    pub(super) fn show(&mut self, target: u32, latest: Timestamp) -> DropCounts {
         match (self.targets.get_mut(&target), self.state.target(target)) {
-            (Some(held), Some(state)) => held.show(state, latest, now),
+            (Some(held), Some(state)) => held.show(state, latest),
             _ => DropCounts::default(),
         }
     }
@@ -146,10 +145,10 @@ impl Stream {
 
     pub(super) fn rebuild_view(&mut self) {
         if self.is_reordered {
-            let owned = self.targets.iter().filter(|(_, held)| held.is_owned);
-            let mut order: Vec<(&Arc<Labels>, u32)> = owned.map(|(target, held)| (held.labels(), *target)).collect();
-            order.sort_unstable();
-            (self.order, self.is_reordered) = (order.into_iter().map(|(_, target)| target).collect(), false);
+            let mut order: Vec<u32> =
+                self.targets.iter().filter(|(_, held)| held.is_owned).map(|(target, _)| *target).collect();
+            order.sort_by_key(|target| self.targets[target].labels().clone());
+            (self.order, self.is_reordered) = (order, false);
         }
         let shown = self.order.iter().filter_map(|target| self.targets[target].view.clone());
         let targets: Arc<[Arc<TargetView>]> = shown.collect();

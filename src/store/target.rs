@@ -11,10 +11,9 @@ use super::admit::{AdmittedChunk, TargetRules};
 use super::drops::{DropCounts, DropReason};
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
-use super::returns::{Absence, Arrived, Publication, Returns};
 use super::view::TargetView;
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
-use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState, redefined};
+use crate::snapshot::{CHUNK_SLOTS, Column, Outcome, Schema, TargetState};
 
 #[derive(Debug)]
 pub(super) struct HeldTarget {
@@ -31,10 +30,6 @@ pub(super) struct HeldTarget {
     /// Whether readers see this target here, and not in another stream.
     pub(super) is_owned: bool,
     pub(super) view: Option<Arc<TargetView>>,
-    returns: Returns,
-    /// Whether nobody has seen it here yet.
-    is_new: bool,
-    arrived: Arrived,
 }
 
 impl HeldTarget {
@@ -50,9 +45,6 @@ impl HeldTarget {
             has_twins: false,
             is_owned: false,
             view: None,
-            returns: Returns::default(),
-            is_new: true,
-            arrived: Arrived::default(),
         };
         held.admit_chunks(&state.column, layouts);
         held
@@ -62,7 +54,7 @@ impl HeldTarget {
     pub(super) fn refresh(&mut self, state: &TargetState, policy: &Arc<ClusterPolicy>, layouts: &Layouts) -> bool {
         let before = self.rules.labels.clone();
         if !self.is_of(state) {
-            (self.view, self.returns, self.is_new) = (None, Returns::default(), true);
+            self.view = None;
         }
         if !self.rules.is_for(policy, &state.labels) {
             self.rules = TargetRules::new(policy, &state.labels);
@@ -70,7 +62,6 @@ impl HeldTarget {
         } else if Arc::ptr_eq(&self.schema, &state.schema) && !self.has_twins {
             return false;
         }
-        self.returns.forget(&redefined(&self.schema, &state.schema));
         self.schema = state.schema.clone();
         self.admit_chunks(&state.column, layouts);
         before != self.rules.labels
@@ -152,7 +143,7 @@ impl HeldTarget {
     }
 
     /// Shows the state to readers, except what lies ahead of the clock: then what was shown before stays.
-    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp, now: Publication) -> DropCounts {
+    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp) -> DropCounts {
         let mut losses = self.losses();
         if self.rules.is_refused() {
             self.view = None;
@@ -162,11 +153,8 @@ impl HeldTarget {
             losses.add(DropReason::Ahead, self.series());
             return losses;
         }
-        let (column, beside, ahead) = without_ahead(state, latest);
+        let (column, timestamps, ahead) = without_ahead(state, latest);
         losses.add(DropReason::Ahead, ahead);
-        let before = self.view.as_ref();
-        let started = state.started;
-        let back = before.map(|view| self.returns.follow(&view.column, (started, &column), now)).unwrap_or_default();
         self.view = Some(Arc::new(TargetView {
             labels: self.rules.labels.clone(),
             layout: self.layout.clone(),
@@ -175,23 +163,10 @@ impl HeldTarget {
             duration: state.duration,
             outcome: state.outcome,
             report: state.report,
-            beside,
-            back,
-            absence: self.arrived.at(started),
+            timestamps,
+            exemplars: state.exemplars.clone(),
         }));
         losses
-    }
-
-    /// Readers see it from now on, for the first time here; what they saw of it before was `absence` ago.
-    pub(super) fn arrive(&mut self, wall: Timestamp, absence: impl FnOnce() -> Option<Absence>) {
-        if std::mem::take(&mut self.is_new)
-            && let Some(absence) = absence()
-        {
-            self.arrived = Arrived::after(absence, wall);
-            if let Some(view) = &mut self.view {
-                Arc::make_mut(view).absence = Some(absence);
-            }
-        }
     }
 
     /// After a change of layout alone: the same sample under the new layout.
@@ -210,18 +185,18 @@ impl HeldTarget {
     }
 }
 
-/// Samples whose own timestamp lies ahead are taken out, one by one, with all that stands beside them.
-fn without_ahead(state: &TargetState, latest: Timestamp) -> (Column, Arc<Beside>, usize) {
-    let explicit = &state.beside.timestamps;
-    let ahead: Vec<u32> = explicit.iter().filter(|(_, at)| *at > latest).map(|(slot, _)| *slot).collect();
+type Explicit = Arc<[(u32, Timestamp)]>;
+
+/// Samples whose own timestamp lies ahead are taken out, one by one.
+fn without_ahead(state: &TargetState, latest: Timestamp) -> (Column, Explicit, usize) {
+    let ahead: Vec<u32> = state.timestamps.iter().filter(|(_, at)| *at > latest).map(|(slot, _)| *slot).collect();
     if ahead.is_empty() {
-        return (state.column.clone(), state.beside.clone(), 0);
+        return (state.column.clone(), state.timestamps.clone(), 0);
     }
     let mut column = state.column.clone();
     ahead.iter().for_each(|slot| column.set(*slot as usize, stale_nan()));
-    let mut beside = Beside::clone(&state.beside);
-    beside.retain(|slot| ahead.binary_search(&slot).is_err());
-    (column, Arc::new(beside), ahead.len())
+    let timestamps = state.timestamps.iter().filter(|(_, at)| *at <= latest).copied().collect();
+    (column, timestamps, ahead.len())
 }
 
 /// The first `wanted` series in the order of slots.

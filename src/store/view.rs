@@ -11,12 +11,8 @@ use super::cluster::CollectorSeen;
 use super::facts::ClusterFacts;
 use super::inventory::ClusterPolicy;
 use super::layout::Layout;
-use super::returns::{Absence, Ended};
-use crate::model::{Labels, Timestamp};
-use crate::snapshot::{Beside, Column, Outcome, Report, StreamId};
-
-/// Numbers the published views, ascending over the whole store.
-pub type Generation = u64;
+use crate::model::{Exemplar, Labels, Timestamp};
+use crate::snapshot::{Column, Outcome, Report, StreamId};
 
 /// One target after its last scrape.
 #[derive(Clone, Debug)]
@@ -35,18 +31,28 @@ pub struct TargetView {
     pub outcome: Outcome,
     /// What the collector counted.
     pub report: Report,
-    /// What few slots have beside their value.
-    pub beside: Arc<Beside>,
-    /// Series that readers saw end and that are back since a view or a few.
-    pub back: Arc<[Ended]>,
-    /// Which pages lacked the whole target, while it is there since a view or a few.
-    pub absence: Option<Absence>,
+    /// Explicit timestamps, ascending by slot.
+    pub timestamps: Arc<[(u32, Timestamp)]>,
+    /// Exemplars, ascending by slot.
+    pub exemplars: Arc<[(u32, Exemplar)]>,
 }
 
 impl TargetView {
     /// The time of the sample in `slot`: the page's, where it gave one, else the scrape's.
     pub fn timestamp_of(&self, slot: u32) -> Timestamp {
-        self.beside.timestamp_of(slot).unwrap_or(self.started)
+        if self.timestamps.is_empty() {
+            return self.started;
+        }
+        match self.timestamps.binary_search_by_key(&slot, |(own, _)| *own) {
+            Ok(at) => self.timestamps[at].1,
+            Err(_) => self.started,
+        }
+    }
+
+    /// The exemplar of the sample in `slot`.
+    pub fn exemplar_of(&self, slot: u32) -> Option<&Exemplar> {
+        let at = self.exemplars.binary_search_by_key(&slot, |(own, _)| *own).ok()?;
+        Some(&self.exemplars[at].1)
     }
 }
 
@@ -70,19 +76,10 @@ pub struct ClusterView {
     pub policy: Arc<ClusterPolicy>,
     /// Its streams, by id.
     pub streams: Vec<Arc<StreamView>>,
-    /// Which view of the store's views it is; two of the same targets may share a number.
-    pub generation: Generation,
     pub(super) collectors: Vec<CollectorSeen>,
 }
 
 impl ClusterView {
-    /// Whether a collector has told how it stands now. Definitions tell nothing, and what comes again after a restart begins
-    /// with a state of minutes ago.
-    pub fn is_current(&self, wall: Timestamp) -> bool {
-        let oldest = wall - self.policy.fresh_within();
-        self.collectors.iter().any(|seen| seen.told.is_some_and(|told| told.tick >= oldest))
-    }
-
     /// The streams whose series have not ended by silence at `monotonic`.
     pub fn live_streams(&self, monotonic: Instant) -> impl Iterator<Item = &Arc<StreamView>> {
         let end_after = self.policy.series_end_after();
@@ -106,8 +103,6 @@ pub struct SiteCluster {
     pub policy: Arc<ClusterPolicy>,
     /// The always-there facts.
     pub facts: ClusterFacts,
-    /// Which of its views this is.
-    pub generation: Generation,
 }
 
 /// The whole site at one moment.
@@ -119,26 +114,4 @@ pub struct SiteView {
     pub targets: Vec<SiteTarget>,
     /// The gateway's clock when the view was taken.
     pub wall: Timestamp,
-}
-
-impl SiteView {
-    /// Leaves out the samples that a reader would refuse because it marked their series as ended later than they were taken;
-    /// says how many series these are. `marked` gives the time of the first page of a cluster that the reader was shown
-    /// and that lacked something so.
-    pub fn leave_out_refused(&mut self, marked: impl Fn(&ClusterPolicy, Absence) -> Option<Timestamp>) -> usize {
-        let (mut left_out, clusters) = (0, &self.clusters);
-        self.targets.retain_mut(|site| {
-            let marked = |absence| marked(&clusters[site.cluster as usize].policy, absence);
-            if site.target.is_refused(marked) {
-                left_out += site.target.layout.live();
-                return false;
-            }
-            if let Some((view, samples)) = site.target.without_refused(marked) {
-                site.target = Arc::new(view);
-                left_out += samples;
-            }
-            true
-        });
-        left_out
-    }
 }

@@ -1,7 +1,6 @@
 //! Contracts and end-to-end tests, one binary: each module here is one subject, seen through public functions or the
 //! real program.
 
-mod adversarial_pages;
 mod always_there;
 mod certs;
 mod check_push;
@@ -10,37 +9,24 @@ mod config;
 mod demo;
 mod discovery;
 mod exposition;
-mod exposition_document;
-mod exposition_protobuf;
 mod exposition_roundtrip;
 mod federate;
-mod federate_peers;
-mod fuzz_corpus;
-mod fuzz_seeds;
 mod metrics_page;
 mod net;
 mod net_client;
-mod pages_against_prometheus;
 mod peers;
-mod peers_native;
-mod peers_protobuf;
-mod protobuf_messages;
-mod protobuf_page;
 mod push_resync;
 mod push_sender;
 mod push_verdicts;
 mod relabel;
-mod returning_series;
 mod roles;
 mod roles_demo;
 mod roles_push;
 mod scrape;
 mod scrape_cache;
-mod scrape_protobuf;
 mod site;
 mod snapshot;
 mod snapshot_frames;
-mod soak;
 mod store;
 mod store_model;
 mod store_pushes;

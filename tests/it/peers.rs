@@ -6,12 +6,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use super::site::pages::{Pages, STEP_SERIES};
 use super::site::prometheus::{LabelSet, Prometheus, has_peer};
 use super::site::{Process, Site, free_port, http, wait_for};
-use super::soak::{self, Plan};
 
 /// Families whose values are measurements of the scraping itself, so they differ between two scrapers.
 const MEASURED: [&str; 1] = ["scrape_duration_seconds"];
@@ -31,11 +29,9 @@ fn fedgate_job(site: &Site, path: &str, keys: &str) -> String {
     )
 }
 
-const FEDERATE: &str = "    track_timestamps_staleness: true\n    params:\n      'match[]': ['{__name__=~\".+\"}']\n";
-const PROTOBUF: &str = "    scrape_protocols: [PrometheusProto]\n";
-
 fn federate_job(site: &Site) -> String {
-    fedgate_job(site, "/federate", FEDERATE)
+    let keys = "    track_timestamps_staleness: true\n    params:\n      'match[]': ['{__name__=~\".+\"}']\n";
+    fedgate_job(site, "/federate", keys)
 }
 
 /// Removes exactly `cluster` and `environment`, which must be alpha's.
@@ -111,7 +107,7 @@ fn assert_equal(direct: &Prometheus, federated: &Prometheus) {
         if last.is_empty() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(std::time::Duration::from_millis(500));
     }
     panic!("{} differences, the first:\n{}", last.len(), last[..last.len().min(20)].join("\n"));
 }
@@ -136,16 +132,11 @@ fn prometheus_gets_through_fedgate_what_it_gets_by_itself() {
     let direct = Prometheus::start(&site, "direct", &pages.scrape_configs(""));
     let federated = Prometheus::start(&site, "federated", &federate_job(&site));
     let typed = Prometheus::start(&site, "typed", &fedgate_job(&site, "/metrics", ""));
-    let binary = [("/federate", format!("{FEDERATE}{PROTOBUF}")), ("/metrics", PROTOBUF.to_owned())];
-    let [federated_binary, typed_binary] = binary.map(|(path, keys)| {
-        Prometheus::start(&site, &format!("binary{}", path.replace('/', "-")), &fedgate_job(&site, path, &keys))
-    });
-    let readers = [&federated, &typed, &federated_binary, &typed_binary];
     for step in 0..3 {
         pages.go_to(step);
-        wait_for_step(step, pages.names.len(), &[&direct]);
-        wait_for_step(step, pages.names.len(), &readers);
-        readers.iter().for_each(|reader| assert_equal(&direct, reader));
+        wait_for_step(step, pages.names.len(), &[&direct, &federated, &typed]);
+        assert_equal(&direct, &federated);
+        assert_equal(&direct, &typed);
     }
     for reason in ["duplicate_timestamp", "out_of_order", "out_of_bounds"] {
         let refused = federated.own_metric(&format!("prometheus_target_scrapes_sample_{reason}_total"));
@@ -232,15 +223,4 @@ fn promtool_has_nothing_to_say_but_of_names_that_exporters_chose() {
     assert!(of_ours.is_empty(), "{of_ours:?}");
     let of_form: Vec<&str> = findings.lines().filter(|line| line.contains("no help text")).collect();
     assert!(of_form.is_empty(), "{of_form:?}");
-}
-
-#[test]
-fn restarts_and_flapping_series_cost_prometheus_at_most_a_sample_a_series() {
-    if !has_peer("prometheus", "3.5.") {
-        return;
-    }
-    let calm = (Duration::from_secs(6), Duration::from_secs(8));
-    let (length, pace) = (Duration::from_secs(35), Duration::from_secs(1));
-    let report = soak::run(&Plan { length, pace, clusters: 2, nodes: 3, calm, seed: 2, is_verbose: false });
-    assert!(report.faults.is_empty(), "{}\n{}", report.faults.join("\n"), report.text);
 }

@@ -7,15 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fedgate::model::{
-    Buckets, Counts, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, METRIC_NAME, Metadata, NativeHistogram,
-    ResetHint, Span, Timestamp, stale_nan,
-};
+use fedgate::model::{Labels, METRIC_NAME, Metadata, Timestamp, stale_nan};
 use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
 use fedgate::push::sender::{Body, Failure, Fresh, Sender, SenderLimits, Step};
 use fedgate::runtime::CpuPool;
-use fedgate::snapshot::{Beside, Encoder, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
+use fedgate::snapshot::{Encoder, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
 use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, Store, TargetView};
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use proptest::prelude::*;
@@ -25,47 +22,8 @@ const TARGETS: u8 = 3;
 const TICKS_PER_KEY: u32 = 5;
 const COLLECTOR: &str = "alpha.example";
 
-/// Series from this number on are native histograms.
-const HISTOGRAMS_FROM: u8 = 6;
-
-/// Samples by their series' number.
-type Page = BTreeMap<u8, Sample>;
-
-/// A value's bits, and what stands beside it.
-#[derive(Clone, Debug, PartialEq)]
-struct Sample {
-    bits: u64,
-    histogram: Option<Arc<HistogramSample>>,
-    start: Option<Timestamp>,
-}
-
-/// The sample of series `n` at a time; no two are the same.
-fn sample(n: u8, wall: Timestamp) -> Sample {
-    let value = wall.as_millis() as f64 + f64::from(n) / 8.0;
-    if n < HISTOGRAMS_FROM {
-        return Sample {
-            bits: value.to_bits(),
-            histogram: None,
-            start: n.is_multiple_of(2).then_some(Timestamp(i64::from(n))),
-        };
-    }
-    let count = wall.as_millis().unsigned_abs();
-    // Now and then a bucket more, which is another shape.
-    let length = 2 + (count / 20_000 % 3) as u32;
-    let spans = vec![Span { offset: i32::from(n), length }];
-    let positive = Buckets { spans, counts: vec![count; length as usize] };
-    let counts = Counts { count: count * u64::from(length), positive, ..Counts::default() };
-    let histogram = NativeHistogram {
-        reset_hint: ResetHint::Unknown,
-        schema: 3,
-        zero_threshold: 0.0,
-        sum: value,
-        custom_bounds: Vec::new(),
-        counts: HistogramCounts::Integer(counts),
-    };
-    let histogram = Arc::new(HistogramSample { histogram, exemplars: Vec::new() });
-    Sample { bits: HISTOGRAM_NAN, histogram: Some(histogram), start: Some(Timestamp(7)) }
-}
+/// A series' number and its value's bits.
+type Page = BTreeMap<u8, u64>;
 
 fn target_labels(target: u8) -> Labels {
     Labels::from_pairs([("instance", format!("t{target}").as_str()), ("job", "test")])
@@ -133,15 +91,11 @@ impl Collector {
     fn scrape(&mut self, target: u8, page: &Page, started: Timestamp, outcome: Outcome) {
         let (labels, table) = (target_labels(target), self.tables.entry(target).or_default());
         let mut samples = Vec::new();
-        let mut beside = Beside::default();
-        for (n, sample) in page {
+        for (n, bits) in page {
             let pairs = [(METRIC_NAME, "test_value"), ("n", &n.to_string())];
             let series = Labels::from_pairs(labels.iter().chain(pairs));
             let own = OwnLabels::between(&series, &labels);
-            let slot = table.insert(own, "test_value", &Metadata::default()).unwrap();
-            samples.push((slot, f64::from_bits(sample.bits)));
-            beside.histograms.extend(sample.histogram.clone().map(|histogram| (slot, histogram)));
-            beside.starts.extend(sample.start.map(|start| (slot, start)));
+            samples.push((table.insert(own, "test_value", &Metadata::default()).unwrap(), f64::from_bits(*bits)));
         }
         let mut values = vec![stale_nan(); table.len()];
         samples.iter().for_each(|(slot, value)| values[*slot as usize] = *value);
@@ -153,7 +107,8 @@ impl Collector {
             report: Report { samples_scraped: samples.len() as u64, ..Report::default() },
             schema: table.schema(),
             values,
-            beside,
+            timestamps: Vec::new(),
+            exemplars: Vec::new(),
         });
     }
 
@@ -242,8 +197,8 @@ impl World {
 
     /// Series `n` is there where bit `n` is set; values never repeat, so that an old one shows.
     fn scrape(&mut self, target: u8, series: u8, fails: bool) {
-        let page = (0..8).filter(|n| !fails && series >> n & 1 == 1).map(|n| (n, sample(n, self.wall)));
-        let page: Page = page.collect();
+        let value = |n: u8| (self.wall.as_millis() as f64 + f64::from(n) / 8.0).to_bits();
+        let page: Page = (0..8).filter(|n| !fails && series >> n & 1 == 1).map(|n| (n, value(n))).collect();
         let outcome = if fails { Outcome::Failed } else { Outcome::Up };
         self.scraped.insert((target, self.wall.as_millis()), page.clone());
         self.collector.scrape(target, &page, self.wall, outcome);
@@ -362,7 +317,7 @@ fn gateway(pool: &CpuPool) -> (Arc<Store>, Receiver, Pusher) {
         ClusterPolicy { identities: vec![COLLECTOR.to_owned()], limits, ..ClusterPolicy::new("alpha", "test") };
     receiver.set_inventory(Inventory::new([policy]).unwrap());
     let membership = store.inventory().identify([COLLECTOR]).unwrap();
-    (store, receiver, Pusher { membership, certificate_expires: Timestamp(i64::MAX), clock_skew_ms: None })
+    (store, receiver, Pusher { membership, certificate_expires: Timestamp(i64::MAX) })
 }
 
 fn joined(body: &Body) -> Vec<u8> {
@@ -374,13 +329,10 @@ fn page_of(target: &TargetView) -> Page {
     for (at, indexed) in target.layout.chunks().iter().enumerate() {
         for slot in indexed.slots().iter().map(|slot| usize::from(*slot)) {
             let chunk = indexed.chunk();
-            let at = (at * fedgate::snapshot::CHUNK_SLOTS + slot) as u32;
-            let bits = target.column.get(at as usize).to_bits();
+            let bits = target.column.get(at * fedgate::snapshot::CHUNK_SLOTS + slot).to_bits();
             if bits != stale_nan().to_bits() {
                 let n = chunk.pairs_of(slot).iter().map(|pair| chunk.pair(*pair)).find(|pair| pair.name == "n");
-                let histogram = target.beside.histogram_of(at).cloned();
-                let sample = Sample { bits, histogram, start: target.beside.start_of(at) };
-                page.insert(n.unwrap().value.parse().unwrap(), sample);
+                page.insert(n.unwrap().value.parse().unwrap(), bits);
             }
         }
     }

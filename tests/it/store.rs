@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fedgate::model::{
-    Counts, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, NativeHistogram, ResetHint, Timestamp,
-};
-use fedgate::snapshot::{ApplyError, Beside, Outcome};
+use fedgate::model::{Labels, Timestamp};
+use fedgate::snapshot::{ApplyError, Outcome};
 use fedgate::store::{ClusterLimits, ClusterPolicy, DropReason, Inventory, LabelConflict, Refusal};
 
 use crate::store_pushes::{Collector, Gateway, LACKING, START, policy};
@@ -166,34 +164,6 @@ async fn samples_far_ahead_are_refused_by_target() {
     let lines = gateway.lines(&["m"]).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("job=\"just\""));
-}
-
-#[test]
-fn what_stands_beside_a_sample_comes_and_goes_with_it() {
-    let gateway = Gateway::new([policy("alpha")]);
-    let mut collector = Collector::new(1, START);
-    let histogram = NativeHistogram {
-        reset_hint: ResetHint::Unknown,
-        schema: 0,
-        zero_threshold: 0.0,
-        sum: 0.0,
-        custom_bounds: Vec::new(),
-        counts: HistogramCounts::Integer(Counts::default()),
-    };
-    let histogram = Arc::new(HistogramSample { histogram, exemplars: Vec::new() });
-    let scrape = collector.scrape(&[("job", "a")], START, "ahead 1\nhere 1\n");
-    scrape.values.fill(f64::from_bits(HISTOGRAM_NAN));
-    scrape.beside = Beside {
-        timestamps: vec![(0, Timestamp(START + 600_001))],
-        histograms: vec![(0, histogram.clone()), (1, histogram)],
-        starts: vec![(0, Timestamp(1)), (1, Timestamp(2))],
-        ..Beside::default()
-    };
-    assert_eq!(gateway.take("alpha", &mut collector).dropped.get(DropReason::Ahead), 1);
-    let view = gateway.store.view(gateway.moment().0, gateway.moment().1, None);
-    let beside = &view.targets[0].target.beside;
-    assert_eq!((beside.histogram_of(0), beside.start_of(0)), (None, None));
-    assert!(beside.histogram_of(1).is_some() && beside.start_of(1) == Some(Timestamp(2)));
 }
 
 #[tokio::test]
@@ -361,31 +331,6 @@ async fn a_collectors_clock_is_that_of_its_newest_snapshot() {
     assert_eq!(fact("fedgate_cluster_last_snapshot_timestamp_seconds").await, "1.800000015e+09");
     gateway.push("alpha", "alpha.example", &frames[1..]).unwrap();
     assert_eq!(fact("fedgate_cluster_clock_skew_seconds").await, "0", "a frame that came again says nothing new");
-}
-
-#[tokio::test]
-async fn a_clock_is_not_off_because_frames_waited() {
-    let gateway = Gateway::new([policy("alpha")]);
-    let mut collector = Collector::new(1, START);
-    collector.scrape(&NODE, START, "m 1\n");
-    let frames = collector.tick(START);
-    gateway.pass(600);
-    gateway.push_with_skew("alpha", "alpha.example", &frames, Some(20)).unwrap();
-    let line = &gateway.lines(&["fedgate_cluster_clock_skew_seconds"]).await[0];
-    assert_eq!(line.split(' ').nth(1), Some("0.02"), "the frame is ten minutes old, the clock is not");
-}
-
-#[tokio::test]
-async fn who_was_revoked_while_a_push_was_under_way_brings_nothing_back() {
-    let gateway = Gateway::new([policy("alpha")]);
-    let mut collector = Collector::new(1, START);
-    collector.scrape(&NODE, START, "m 1\n");
-    gateway.take("alpha", &mut collector);
-    let only_other = ClusterPolicy { identities: vec!["alpha-2.example".to_owned()], ..policy("alpha") };
-    gateway.store.set_inventory(Inventory::new([only_other]).unwrap());
-    let refused = gateway.push("alpha", "alpha.example", &collector.tick_with(START, true));
-    assert!(matches!(refused, Err(Refusal::UnknownCollector { .. })), "{refused:?}");
-    assert!(gateway.lines(&["m"]).await.is_empty());
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use fedgate::http::{federate, metrics};
 use fedgate::model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
 use fedgate::runtime::CpuPool;
 use fedgate::snapshot::{
-    Beside, EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
+    EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
 };
 use fedgate::store::{Accepted, Arrival, ClusterPolicy, Inventory, Refusal, Store};
 use http_body_util::BodyExt;
@@ -76,11 +76,8 @@ impl Collector {
             report: Report { samples_scraped: samples, samples_post_relabel: samples, ..Report::default() },
             schema: table.schema(),
             values,
-            beside: Beside {
-                timestamps: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.timestamp?))).collect(),
-                exemplars: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.exemplar.clone()?))).collect(),
-                ..Beside::default()
-            },
+            timestamps: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.timestamp?))).collect(),
+            exemplars: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.exemplar.clone()?))).collect(),
         });
         self.scrapes.last_mut().expect("just pushed")
     }
@@ -178,19 +175,9 @@ impl Gateway {
     }
 
     pub(crate) fn push(&self, cluster: &str, collector: &str, frames: &[EncodedFrame]) -> Pushed {
-        self.push_with_skew(cluster, collector, frames, None)
-    }
-
-    pub(crate) fn push_with_skew(
-        &self,
-        cluster: &str,
-        collector: &str,
-        frames: &[EncodedFrame],
-        clock_skew_ms: Option<i64>,
-    ) -> Pushed {
         let (wall, monotonic) = self.moment();
         let certificate_expires = Timestamp(START + 86_400_000);
-        let arrival = Arrival { collector: collector.into(), certificate_expires, clock_skew_ms, wall, monotonic };
+        let arrival = Arrival { collector: collector.into(), certificate_expires, wall, monotonic };
         let mut accepted = Vec::new();
         for frame in frames {
             let (frame, rest) = Frame::parse(&frame.bytes, &FrameLimits::default()).expect("our own frame");

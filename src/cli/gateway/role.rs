@@ -14,12 +14,10 @@ use super::reload::Reloadable;
 use crate::cli::start::{self, ListenerNames, Origin, StartError};
 use crate::config::GatewayConfig;
 use crate::http::auth::{Access, Guard};
-use crate::http::health::Awaited;
 use crate::http::push::push_routes;
 use crate::http::reload::ReloadQueue;
 use crate::http::routes::{guarded, index_route, lifecycle_routes};
 use crate::http::turns::in_turn;
-use crate::http::whole::when_whole;
 use crate::http::{Routes, federate, metrics};
 use crate::net::{Server, ServerLimits};
 use crate::push::receive::{BodyLimits, Receiver};
@@ -110,20 +108,19 @@ fn readers_routes(
     pages_max: usize,
 ) -> Routes {
     let store = store.clone();
-    let awaited: Awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
+    let awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
     let pages = federate::routes(parts.readers.clone()).merge(metrics::routes(parts.readers.clone()));
-    let pages = when_whole(in_turn(pages, pages_max), awaited.clone());
-    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(pages)
+    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(in_turn(pages, pages_max))
 }
 
-/// Clusters of the inventory that have not told how they stand though their time to do so is not over.
+/// Clusters of the inventory that have not pushed though their time to do so is not over.
 fn awaited(store: &Store, began: Instant, now: Instant) -> Vec<String> {
     let waited = now.saturating_duration_since(began);
     let inventory = store.inventory();
     let late = inventory.iter().filter(|policy| waited <= policy.fresh_within());
     let has_pushed = |cluster: &str| {
         let view = store.cluster(cluster);
-        view.is_some_and(|view| view.is_current(clock::now()))
+        view.is_some_and(|view| !view.facts(clock::now(), now).collectors.is_empty())
     };
     late.filter(|policy| !has_pushed(&policy.cluster)).map(|policy| policy.cluster.clone()).collect()
 }
@@ -154,13 +151,6 @@ fn register_parts(registry: &mut Registry, parts: &Reloadable, pool: &CpuPool) {
         move |emit| {
             emit.series(&[], own.waiting() as f64);
         },
-    );
-    let readers = parts.readers.clone();
-    registry.derive(
-        "fedgate_gateway_samples_left_out",
-        "Samples left out of a scraper's page because it marked their series as ended at a later time",
-        Kind::Counter,
-        move |emit| emit.series(&[], readers.samples_left_out() as f64),
     );
     let listeners: Vec<(&str, Arc<ServerTls>)> = std::iter::once(("push", parts.push_tls.clone()))
         .chain(parts.readers_tls.clone().map(|tls| ("readers", tls)))

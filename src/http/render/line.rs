@@ -1,36 +1,45 @@
-//! One line: `name{own labels,appended labels} value timestamp`, or in protobuf the labels of one Metric.
+//! One line: `name{own labels,appended labels} value timestamp`.
 //!
 //! Invariant: the own labels (a series' pairs over its target's labels) stand first, sorted by name; then, sorted among
 //! themselves, the appended ones (the inventory's, the gateway's external labels, labels to show empty) that the series
 //! lacks. That is Prometheus' order on /federate, label for label.
 //!
-//! How pairs and target labels interleave depends on their names alone. So it is worked out once for each list of label
-//! names that chunks have and each list that targets have ([`Place`]), and a line is then a few copies: target labels up
-//! to the pair's place, the pair, … the rest of the target's labels, the tail.
-//!
-//! Several threads write lines at once: what is prepared of a target is prepared by the first that needs it.
+//! How pairs and target labels interleave depends on their names alone. So it is worked out once for each pair of a chunk
+//! and each list of target label names ([`Place`]), and a line is then a few copies: target labels up to the pair's place,
+//! the pair, … the rest of the target's labels, the tail.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use crate::exposition::{
-    Escaping, Format, escape_label_name, escape_metric_name, write_label, write_label_pair, write_millis, write_name,
-    write_openmetrics_value, write_seconds, write_timestamp_ms, write_value,
+    Escaping, escape_label_name, escape_metric_name, write_label, write_millis, write_name, write_openmetrics_value,
+    write_seconds, write_value,
 };
 use crate::model::{Labels, Timestamp, is_legacy_metric_name};
-use crate::snapshot::{Chunk, PairId};
-use crate::store::{COLLECTOR, FactRow, SiteTarget, SiteView};
+use crate::snapshot::Chunk;
+use crate::store::{SiteView, TargetView};
+
+/// How timestamps are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamps {
+    /// Not at all.
+    None,
+    /// Milliseconds: the text format.
+    Millis,
+    /// Seconds: OpenMetrics.
+    Seconds,
+}
 
 /// What all lines of a page have in common.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// How lines, numbers and timestamps are written.
-    pub format: Format,
     /// How names outside the classic grammar are written.
     pub escaping: Escaping,
-    /// Whether samples have timestamps.
-    pub has_stamps: bool,
+    /// Whether integers are written as OpenMetrics' floats.
+    pub is_openmetrics: bool,
+    /// How timestamps are written.
+    pub stamps: Stamps,
     /// The gateway's own external labels.
     pub external_labels: Labels,
     /// Labels that are written with an empty value where a series lacks them.
@@ -53,46 +62,27 @@ impl Style {
         open
     }
 
-    /// A label under the name that the page has for it.
     fn write_label(&self, out: &mut Vec<u8>, name: &str, value: &str) {
-        if self.format == Format::Protobuf {
-            return write_label_pair(out, name, value);
-        }
-        write_label(out, name, value);
+        write_label(out, &escape_label_name(name, self.escaping), value);
         out.push(b',');
-    }
-
-    /// What follows a series' labels on its line.
-    fn close(&self, out: &mut Vec<u8>) {
-        if self.format == Format::Protobuf {
-            return;
-        }
-        match out.last_mut() {
-            Some(last) if *last == b',' => *last = b'}',
-            _ => out.truncate(out.len() - 1),
-        }
-        out.push(b' ');
     }
 
     /// Appends a sample's value.
     pub fn write_value(&self, out: &mut Vec<u8>, value: f64) {
-        if self.format == Format::OpenMetrics { write_openmetrics_value(out, value) } else { write_value(out, value) }
+        if self.is_openmetrics { write_openmetrics_value(out, value) } else { write_value(out, value) }
     }
 
-    /// Appends a sample's timestamp, where the page has them, with the blank before it.
+    /// Appends a sample's timestamp with the blank before it.
     pub fn write_stamp(&self, out: &mut Vec<u8>, timestamp: Timestamp) {
-        if !self.has_stamps {
-            return;
-        }
-        match self.format {
-            Format::Protobuf => write_timestamp_ms(out, timestamp),
-            Format::OpenMetrics => {
-                out.push(b' ');
-                write_seconds(out, timestamp);
-            }
-            Format::Text | Format::Text1 => {
+        match self.stamps {
+            Stamps::None => {}
+            Stamps::Millis => {
                 out.push(b' ');
                 write_millis(out, timestamp);
+            }
+            Stamps::Seconds => {
+                out.push(b' ');
+                write_seconds(out, timestamp);
             }
         }
     }
@@ -118,95 +108,78 @@ impl Style {
 
 /// Writes each name once: two may become the same when they are escaped, and a line with one label twice would cost its
 /// reader the whole page. The first one stays.
-pub(super) fn write_all(style: &Style, out: &mut Vec<u8>, own: &[(&str, &str)], appended: &[(String, String)]) {
+fn write_all(style: &Style, out: &mut Vec<u8>, own: &[(&str, &str)], appended: &[(String, String)]) {
     let lacking = appended.iter().filter(|(name, _)| !own.iter().any(|(own, _)| own == name));
     let labels = own.iter().copied().chain(lacking.map(|(name, value)| (name.as_str(), value.as_str())));
     let mut written = Vec::with_capacity(own.len() + appended.len());
     for (name, value) in labels {
         let name = escape_label_name(name, style.escaping);
         if !written.contains(&name) {
-            style.write_label(out, &name, value);
+            write_label(out, &name, value);
+            out.push(b',');
             written.push(name);
         }
     }
-    style.close(out);
+    match out.last_mut() {
+        Some(last) if *last == b',' => *last = b'}',
+        _ => out.truncate(out.len() - 1),
+    }
+    out.push(b' ');
 }
 
 /// Where a pair stands among its target's labels.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+struct Place {
     /// How many of the target's labels stand before it.
-    pub(super) before: u16,
+    before: u16,
     /// It replaces the target's label of the same name.
-    pub(super) replaces: bool,
+    replaces: bool,
+    /// It is not written: the series lacks the label.
+    is_empty: bool,
     /// It has to do with an appended label or its name needs another form: the line is put together label by label.
-    pub(super) is_special: bool,
+    is_special: bool,
 }
 
-/// A target's part of its lines; in protobuf the same things as fields of a Metric.
-pub(super) struct TargetText {
-    /// `a="b",c="d",`, then `cluster="alpha",environment="production"} `, then ` 1795174520123\n`
-    text: Box<[u8]>,
-    /// Where each of the target's labels ends in `text`; a zero in front.
+/// A target's part of its lines.
+struct TargetText {
+    /// `a="b",c="d",`
+    labels: Box<[u8]>,
+    /// Where each of the target's labels ends in `labels`; a zero in front.
     ends: Box<[u32]>,
-    /// Where the appended labels end, and the stamp begins.
-    tail_end: u32,
+    /// `cluster="alpha",environment="production"} `
+    tail: Arc<[u8]>,
+    /// ` 1795174520123\n`
+    stamp: Box<[u8]>,
+    /// Which list of label names its pairs interleave with.
+    shape: u32,
     /// Nothing is appended, so the last comma must go; or a name needs another form, which another label may have.
-    pub(super) is_special: bool,
-    /// For each of its chunks, where the labels stand that its series have of their own.
-    places: Box<[Places]>,
+    is_special: bool,
+    /// For each of its chunks, the number of its places; [`UNKNOWN`] before it is met.
+    places: Box<[u32]>,
 }
 
-impl TargetText {
-    /// The target's labels from `from` to before `to`.
-    #[inline]
-    pub(super) fn labels(&self, from: usize, to: usize) -> &[u8] {
-        &self.text[self.ends[from] as usize..self.ends[to] as usize]
-    }
+const UNKNOWN: u32 = u32::MAX;
 
-    /// Those from `from` on, then the appended ones.
-    #[inline]
-    pub(super) fn labels_from(&self, from: usize) -> &[u8] {
-        &self.text[self.ends[from] as usize..self.tail_end as usize]
-    }
-
-    /// The timestamp of the scrape and what ends the line.
-    #[inline]
-    pub(super) fn stamp(&self) -> &[u8] {
-        &self.text[self.tail_end as usize..]
-    }
-}
-
-/// The place of each label of a list.
-type Places = Arc<[Place]>;
-
-/// What targets and chunks of one kind have in common.
-#[derive(Default)]
-struct Shared {
-    /// Numbers of the lists of names that targets have, appended ones behind an empty one.
-    shapes: HashMap<Vec<Box<str>>, usize>,
-    /// By the address of a chunk's list of label names and the target's shape.
-    places: HashMap<(usize, usize), Places, foldhash::fast::FixedState>,
-}
-
-/// Writes lines of one view in one style, for as many threads as like to.
+/// Writes lines of one view in one style; prepares targets and chunks when it first meets them.
 pub struct Lines {
     view: Arc<SiteView>,
     style: Style,
     appended: Vec<Vec<(String, String)>>,
-    targets: Box<[OnceLock<Box<TargetText>>]>,
-    /// Taken once a target.
-    shared: Mutex<Shared>,
+    targets: Vec<Option<Box<TargetText>>>,
+    tails: HashMap<Vec<u8>, Arc<[u8]>>,
+    shapes: HashMap<Vec<Box<str>>, u32>,
+    places: Vec<Box<[Place]>>,
+    /// Numbers of `places`, by the chunk's address and the shape.
+    known_places: HashMap<(usize, u32), u32, foldhash::fast::FixedState>,
 }
 
 /// A target and one of its chunks, prepared.
-#[derive(Clone, Copy)]
 pub struct RunLines<'a> {
-    pub(super) lines: &'a Lines,
-    pub(super) site: &'a SiteTarget,
-    pub(super) text: &'a TargetText,
-    pub(super) chunk: &'a Chunk,
-    pair_labels: &'a [u16],
+    lines: &'a Lines,
+    target: &'a TargetView,
+    text: &'a TargetText,
+    appended: &'a [(String, String)],
+    chunk: &'a Chunk,
     places: &'a [Place],
 }
 
@@ -214,8 +187,9 @@ impl Lines {
     /// Lines of `view`; nothing is prepared yet.
     pub fn new(view: Arc<SiteView>, style: Style) -> Lines {
         let appended = view.clusters.iter().map(|cluster| style.appended(&cluster.policy.labels)).collect();
-        let targets = view.targets.iter().map(|_| OnceLock::new()).collect();
-        Lines { view, style, appended, targets, shared: Mutex::default() }
+        let targets = (0..view.targets.len()).map(|_| None).collect();
+        let (tails, shapes, known_places) = (HashMap::new(), HashMap::new(), HashMap::default());
+        Lines { view, style, appended, targets, tails, shapes, places: Vec::new(), known_places }
     }
 
     /// The view that the lines are of.
@@ -229,216 +203,152 @@ impl Lines {
     }
 
     /// Prepares a chunk of a target.
-    #[inline]
-    pub fn run(&self, target: u32, chunk: u32) -> RunLines<'_> {
-        let site = &self.view.targets[target as usize];
-        let text = self.targets[target as usize].get_or_init(|| Box::new(self.prepare(site)));
-        let indexed = &site.target.layout.chunks()[chunk as usize];
+    pub fn run(&mut self, target: u32, chunk: u32) -> RunLines<'_> {
+        let (at, number) = (target as usize, chunk as usize);
+        if self.targets[at].is_none() {
+            self.targets[at] = Some(Box::new(self.prepare_target(at)));
+        }
+        if self.targets[at].as_ref().is_some_and(|text| text.places[number] == UNKNOWN) {
+            self.prepare_chunk(at, number);
+        }
+        let (site, text) = (&self.view.targets[at], self.targets[at].as_ref().expect("prepared above"));
         RunLines {
             lines: self,
-            site,
+            target: &site.target,
             text,
-            chunk: indexed.chunk(),
-            pair_labels: indexed.pair_labels(),
-            places: &text.places[chunk as usize],
+            appended: &self.appended[site.cluster as usize],
+            chunk: site.target.layout.chunks()[number].chunk(),
+            places: &self.places[text.places[number] as usize],
         }
     }
 
-    /// Appends the labels of a series that the gateway makes itself, and closes the braces.
-    pub fn write_fact_labels(&self, out: &mut Vec<u8>, fact: FactRow) {
-        let (own, cluster): (Vec<(&str, &str)>, u32) = match fact {
-            FactRow::Scrape(target, _) => {
-                let site = &self.view.targets[target as usize];
-                (site.target.labels.iter().collect(), site.cluster)
-            }
-            FactRow::Cluster(cluster, _) => (Vec::new(), cluster),
-            FactRow::Collector(cluster, which) => {
-                let collectors = &self.view.clusters[cluster as usize].facts.collectors;
-                (vec![(COLLECTOR, &collectors[which as usize].collector)], cluster)
-            }
-        };
-        write_all(&self.style, out, &own, &self.appended[cluster as usize]);
+    /// Finds or makes the places of a chunk for a prepared target.
+    fn prepare_chunk(&mut self, at: usize, number: usize) {
+        let Some(mut text) = self.targets[at].take() else { return };
+        let chunk = self.view.targets[at].target.layout.chunks()[number].chunk().clone();
+        let key = (Arc::as_ptr(&chunk).addr(), text.shape);
+        let known = self.known_places.get(&key).copied();
+        text.places[number] = known.unwrap_or_else(|| {
+            let places = self.prepare_places(at, &chunk);
+            self.places.push(places);
+            self.known_places.insert(key, self.places.len() as u32 - 1);
+            self.places.len() as u32 - 1
+        });
+        self.targets[at] = Some(text);
     }
 
-    fn prepare(&self, site: &SiteTarget) -> TargetText {
+    /// Appends the labels of a target's own series (`up` and the like), and closes the braces.
+    pub fn write_target_labels(&mut self, out: &mut Vec<u8>, target: u32) {
+        let site = &self.view.targets[target as usize];
+        let own: Vec<(&str, &str)> = site.target.labels.iter().collect();
+        write_all(&self.style, out, &own, &self.appended[site.cluster as usize]);
+    }
+
+    fn prepare_target(&mut self, at: usize) -> TargetText {
+        let site = &self.view.targets[at];
         let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         for (name, value) in &**labels {
-            self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
+            self.style.write_label(&mut text, name, value);
             ends.push(text.len() as u32);
         }
-        let labels_end = text.len();
         let lacking = appended.iter().filter(|(name, _)| labels.get(name).is_none());
-        for (name, value) in lacking {
-            self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
-        }
-        let has_foreign = labels.iter().any(|(name, _)| self.is_foreign(name))
-            || appended.iter().any(|(name, _)| self.is_foreign(name));
-        let (is_text, has_tail) = (self.style.format != Format::Protobuf, text.len() > labels_end);
-        if is_text && has_tail {
-            text.pop();
-        }
-        text.extend_from_slice(if is_text { b"} " } else { b"" });
-        let tail_end = text.len() as u32;
-        self.style.write_stamp(&mut text, site.target.started);
-        text.extend_from_slice(if is_text { b"\n" } else { b"" });
-        let is_special = has_foreign || (is_text && !has_tail);
-        TargetText { text: text.into(), ends: ends.into(), tail_end, is_special, places: self.places_of(site) }
-    }
-
-    /// Whether a label's name needs another form in this style.
-    fn is_foreign(&self, name: &str) -> bool {
-        escape_label_name(name, self.style.escaping) != name
-    }
-
-    /// The places in each chunk of a target.
-    fn places_of(&self, site: &SiteTarget) -> Box<[Places]> {
-        let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
+        let mut tail = Vec::new();
+        lacking.for_each(|(name, value)| self.style.write_label(&mut tail, name, value));
+        let is_foreign = |name: &str| escape_label_name(name, self.style.escaping) != name;
+        let has_foreign =
+            labels.iter().any(|(name, _)| is_foreign(name)) || appended.iter().any(|(name, _)| is_foreign(name));
+        let is_special = tail.pop().is_none() || has_foreign;
+        tail.extend_from_slice(b"} ");
+        let mut stamp = Vec::new();
+        self.style.write_stamp(&mut stamp, site.target.started);
+        stamp.push(b'\n');
         let mut names: Vec<Box<str>> = labels.iter().map(|(name, _)| name.into()).collect();
         names.push("".into());
         names.extend(appended.iter().map(|(name, _)| name.as_str().into()));
-        // Every change of what is shared is one call, so a panic elsewhere leaves it whole.
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = shared.shapes.len();
-        let shape = *shared.shapes.entry(names).or_insert(next);
-        let chunks = site.target.layout.chunks().iter();
-        let places = chunks.map(|chunk| {
-            let of_names = || self.places_of_names(chunk.labels(), labels, appended);
-            shared.places.entry((chunk.labels().as_ptr().addr(), shape)).or_insert_with(of_names).clone()
-        });
-        places.collect()
+        let next = self.shapes.len() as u32;
+        let shape = *self.shapes.entry(names).or_insert(next);
+        let tail = self.tails.entry(tail).or_insert_with_key(|tail| tail.as_slice().into()).clone();
+        let places = vec![UNKNOWN; site.target.layout.chunks().len()].into();
+        TargetText { labels: text.into(), ends: ends.into(), tail, stamp: stamp.into(), shape, is_special, places }
     }
 
-    fn places_of_names(&self, names: &[Arc<str>], target: &Labels, appended: &[(String, String)]) -> Places {
-        let of_target: Vec<&str> = target.iter().map(|(name, _)| name).collect();
-        let place = |name: &Arc<str>| {
-            let found = of_target.binary_search(&&**name);
+    fn prepare_places(&self, at: usize, chunk: &Chunk) -> Box<[Place]> {
+        let site = &self.view.targets[at];
+        let names: Vec<&str> = site.target.labels.iter().map(|(name, _)| name).collect();
+        let appended = &self.appended[site.cluster as usize];
+        let place = |id: usize| {
+            let pair = chunk.pair(crate::snapshot::PairId(id as u16));
+            let found = names.binary_search(&pair.name);
+            let is_foreign = escape_label_name(pair.name, self.style.escaping) != pair.name;
             Place {
                 before: found.unwrap_or_else(|before| before) as u16,
                 replaces: found.is_ok(),
-                is_special: self.is_foreign(name) || appended.iter().any(|(own, _)| **own == **name),
+                is_empty: pair.value.is_empty(),
+                is_special: is_foreign || appended.iter().any(|(name, _)| name == pair.name),
             }
         };
-        names.iter().map(place).collect()
+        (0..chunk.pairs()).map(place).collect()
     }
 }
 
-/// A pair of a series, ready to be written.
-#[derive(Clone, Copy)]
-pub(super) struct Part<'a> {
-    /// Empty where the series lacks the label.
-    pub(super) text: &'a [u8],
-    place: Place,
-}
-
-impl<'a> RunLines<'a> {
+impl RunLines<'_> {
     /// Appends the line of one slot, without what may follow the timestamp; `open` is the metric name's beginning.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, open: &[u8], chunk: u32, slot: u8, value: f64) {
-        let parts = self.pairs_of(slot).iter().map(|pair| self.part(*pair));
-        self.write_parts(out, open, chunk, slot, value, parts);
-    }
-
-    /// The slot's own pairs.
-    #[inline]
-    pub(super) fn pairs_of(&self, slot: u8) -> &'a [PairId] {
-        self.chunk.pairs_of(usize::from(slot))
-    }
-
-    /// How long a pair's text is, and where its label stands: to have both near.
-    #[inline]
-    pub(super) fn width(&self, pair: PairId) -> usize {
-        self.chunk.text_of(pair).map_or(0, <[u8]>::len) ^ usize::from(self.pair_labels[usize::from(pair.0)])
-    }
-
-    #[inline]
-    pub(super) fn part(&self, pair: PairId) -> Part<'a> {
-        Part { text: self.chunk.text_of(pair).unwrap_or_default(), place: self.place(pair) }
-    }
-
-    /// The same line, of the slot's parts.
-    #[inline]
-    pub(super) fn write_parts(
-        &self,
-        out: &mut Vec<u8>,
-        open: &[u8],
-        chunk: u32,
-        slot: u8,
-        value: f64,
-        parts: impl Iterator<Item = Part<'a>>,
-    ) {
-        self.write_series(out, open, slot, parts);
+        self.write_series(out, open, slot);
         self.lines.style.write_value(out, value);
-        if self.site.target.beside.timestamps.is_empty() {
-            out.extend_from_slice(self.text.stamp());
+        if self.target.timestamps.is_empty() {
+            out.extend_from_slice(&self.text.stamp);
         } else {
             let slot = chunk * crate::snapshot::CHUNK_SLOTS as u32 + u32::from(slot);
-            self.lines.style.write_stamp(out, self.site.target.timestamp_of(slot));
+            self.lines.style.write_stamp(out, self.target.timestamp_of(slot));
             out.push(b'\n');
         }
     }
 
     #[inline]
-    fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8, parts: impl Iterator<Item = Part<'a>>) {
-        let (text, start) = (self.text, out.len());
+    fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
+        let start = out.len();
         out.extend_from_slice(open);
-        let (mut done, mut is_special) = (0, text.is_special);
-        for Part { text: pair, place } in parts {
+        let (mut done, mut is_special) = (0, self.text.is_special);
+        for pair in self.chunk.pairs_of(usize::from(slot)) {
+            let place = self.places[usize::from(pair.0)];
             let before = usize::from(place.before);
             if before > done {
-                out.extend_from_slice(text.labels(done, before));
+                out.extend_from_slice(
+                    &self.text.labels[self.text.ends[done] as usize..self.text.ends[before] as usize],
+                );
             }
             done = before + usize::from(place.replaces);
             is_special |= place.is_special;
-            if !pair.is_empty() {
-                out.extend_from_slice(pair);
+            if !place.is_empty {
+                out.extend_from_slice(self.chunk.pair(*pair).text.as_bytes());
                 out.push(b',');
             }
         }
         if is_special {
             out.truncate(start);
-            return self.write_label_by_label(out, open, slot, None);
+            return self.write_label_by_label(out, open, slot);
         }
-        out.extend_from_slice(text.labels_from(done));
-    }
-
-    /// Where a pair stands among the target's labels.
-    #[inline]
-    pub(super) fn place(&self, pair: PairId) -> Place {
-        self.places[usize::from(self.pair_labels[usize::from(pair.0)])]
-    }
-
-    /// What is appended to series of the target's cluster where they lack it.
-    pub(super) fn appended(&self) -> &[(String, String)] {
-        &self.lines.appended[self.site.cluster as usize]
-    }
-
-    /// The line of a slot with a label that it lacks: what a page makes of the slot's sample.
-    pub(super) fn write_with(
-        &self,
-        out: &mut Vec<u8>,
-        open: &[u8],
-        at: (u32, u8),
-        le: Option<(&str, &str)>,
-        value: f64,
-    ) {
-        let (chunk, slot) = at;
-        self.write_label_by_label(out, open, slot, le);
-        self.lines.style.write_value(out, value);
-        let slot = chunk * crate::snapshot::CHUNK_SLOTS as u32 + u32::from(slot);
-        self.lines.style.write_stamp(out, self.site.target.timestamp_of(slot));
-        out.push(b'\n');
+        out.extend_from_slice(&self.text.labels[self.text.ends[done] as usize..]);
+        out.extend_from_slice(&self.text.tail);
     }
 
     #[cold]
-    fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8, extra: Option<(&str, &str)>) {
+    fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
         out.extend_from_slice(open);
-        let pairs = self.chunk.pairs_of(usize::from(slot)).iter().map(|pair| self.chunk.pair(*pair));
-        let pairs: Vec<(&str, &str)> = pairs.map(|pair| (pair.name, pair.value)).chain(extra).collect();
-        let targets = self.site.target.labels.iter().filter(|(name, _)| !pairs.iter().any(|(own, _)| own == name));
+        let pairs: Vec<(&str, &str)> = self
+            .chunk
+            .pairs_of(usize::from(slot))
+            .iter()
+            .map(|pair| self.chunk.pair(*pair))
+            .map(|pair| (pair.name, pair.value))
+            .collect();
+        let targets = self.target.labels.iter().filter(|(name, _)| !pairs.iter().any(|(own, _)| own == name));
         let mut own: Vec<(&str, &str)> = pairs.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
         own.extend(targets);
         own.sort_unstable();
-        write_all(&self.lines.style, out, &own, self.appended());
+        write_all(&self.lines.style, out, &own, self.appended);
     }
 }

@@ -6,115 +6,104 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::Batch;
-use super::block::{PageBody, Piece, Progress};
+use super::block::Progress;
 use super::line::Lines;
-use super::plan::{CUT_HERE, Place, Stretch, plan};
 use crate::exposition::{Format, escape_metric_name, write_type};
-use crate::model::{HISTOGRAM_NAN, HistogramSample, MetricType, Timestamp, is_stale};
+use crate::model::{MetricType, Timestamp, is_stale};
 use crate::snapshot::{CHUNK_SLOTS, Outcome};
-use crate::store::{FactRow, NamedRows, PickedRun, Selection, SiteView, scrape_values};
-use crate::telemetry::LeftOut;
+use crate::store::{COLLECTOR, FactRow, PickedRun, Selection, SiteView, scrape_values};
 
-/// What is on the page. A row of the plan is a run or, behind all runs of its name, a fact.
+/// Where a page is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    name: usize,
+    run: usize,
+    fact: usize,
+    /// Whether the name's TYPE line stands.
+    has_head: bool,
+}
+
+/// Writes the page bit by bit.
 pub struct UntypedPage {
     lines: Lines,
+    /// The view of `lines`, once more, so that it can be read while they are prepared.
+    view: Arc<SiteView>,
     selection: Selection,
     /// Samples before this are not shown.
     oldest: Timestamp,
-    /// Lines that may be written; `None` for no bound.
-    limit: Option<u64>,
+    /// Lines that may still be written; `None` for no bound.
+    room: Option<u64>,
+    at: Position,
+    open: Vec<u8>,
 }
 
 impl UntypedPage {
     /// A page of what is selected; `limit` bounds its lines.
     pub fn new(lines: Lines, selection: Selection, lookback: Duration, limit: Option<u64>) -> UntypedPage {
-        let oldest = lines.view().wall - lookback;
-        UntypedPage { lines, selection, oldest, limit }
+        let (view, oldest) = (lines.view().clone(), lines.view().wall - lookback);
+        UntypedPage { lines, view, selection, oldest, room: limit, at: Position::default(), open: Vec::new() }
     }
 
-    /// The same, its native histograms counted: they have no form here.
-    pub fn counting(self, left_out: &LeftOut) -> UntypedPage {
-        left_out.add(count_histograms(self.lines.view(), &self.selection, self.oldest));
-        self
-    }
-
-    /// The page as a body.
-    pub fn into_body(self) -> PageBody {
-        let rows = |rows: &NamedRows| {
-            let (runs, facts) = (rows.runs.iter().map(PickedRun::count), rows.facts.iter().map(|_| 1));
-            runs.chain(facts).collect::<Vec<_>>()
-        };
-        let stretches = plan(self.selection.names.iter().map(rows), self.limit, |at| self.count(at));
-        let page = Arc::new(self);
-        let piece = move |mut stretch: Stretch| -> Piece {
-            let page = page.clone();
-            Box::new(move |out, bytes| page.write(&mut stretch, out, bytes))
-        };
-        Box::new(stretches.into_iter().map(piece))
-    }
-
-    /// How many lines a row has.
-    fn count(&self, at: Place) -> usize {
-        let (rows, view) = (&self.selection.names[at.family], self.lines.view());
-        match rows.runs.get(at.row) {
-            Some(run) => Samples::of(view, run, Some(self.oldest))
-                .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, run)).count()),
-            None => usize::from(is_fact_shown(view, rows.facts[at.row - rows.runs.len()], Some(self.oldest))),
-        }
-    }
-
-    /// Goes on until `out` has `bytes` or the stretch ends.
-    fn write(&self, stretch: &mut Stretch, out: &mut Vec<u8>, bytes: usize) -> Progress {
+    /// Goes on until `out` has `bytes` or the page ends.
+    pub fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> Progress {
         while out.len() < bytes {
-            if stretch.room == Some(0) {
-                out.extend_from_slice(CUT_HERE);
+            if self.room == Some(0) {
+                out.extend_from_slice(b"# cut here: limit reached\n");
                 return Progress::Done;
             }
-            if stretch.from >= stretch.to {
+            if self.at.name == self.selection.names.len() {
                 return Progress::Done;
             }
-            self.write_name(stretch, out, bytes);
+            self.write_some(out);
         }
         Progress::More
     }
 
-    /// The rows of one name, or the step to the next.
-    fn write_name(&self, stretch: &mut Stretch, out: &mut Vec<u8>, bytes: usize) {
-        let rows = &self.selection.names[stretch.from.family];
-        let all = rows.runs.len() + rows.facts.len();
-        let (open, start) = (self.lines.style().open(&rows.name), out.len());
-        if !stretch.has_head {
+    /// One run, one fact, or the step to the next name.
+    fn write_some(&mut self, out: &mut Vec<u8>) {
+        let rows = &self.selection.names[self.at.name];
+        if self.at.run == 0 && self.at.fact == 0 {
+            self.open = self.lines.style().open(&rows.name);
+        }
+        let start = out.len();
+        if !self.at.has_head {
             let name = escape_metric_name(&rows.name, self.lines.style().escaping);
             write_type(out, Format::Text, &name, MetricType::Unknown);
         }
-        let (mut batch, end) = (Batch::new(&self.lines, &self.selection, Some(self.oldest)), stretch.rows(all).end);
-        while stretch.from.row < end && out.len() < bytes && stretch.room != Some(0) {
-            let row = stretch.from.row;
-            let (fitting, written) = match rows.runs.get(row..end.min(rows.runs.len())) {
-                Some(runs) if !runs.is_empty() => {
-                    let runs = &runs[..Batch::fitting(runs)];
-                    (runs.len(), batch.write(out, &open, runs, stretch.lines_left(), |_, _, _| {}))
-                }
-                _ => (1, self.write_fact(out, &open, rows.facts[row - rows.runs.len()])),
-            };
-            stretch.wrote(written);
-            stretch.from.row = row + fitting;
+        let written = if let Some(run) = rows.runs.get(self.at.run).copied() {
+            self.at.run += 1;
+            self.write_run(out, &run)
+        } else if let Some(fact) = rows.facts.get(self.at.fact).copied() {
+            self.at.fact += 1;
+            let is_shown = is_fact_shown(&self.view, fact, Some(self.oldest));
+            if is_shown {
+                write_fact(&mut self.lines, out, &self.open, fact);
+            }
+            u64::from(is_shown)
+        } else {
+            self.at = Position { name: self.at.name + 1, ..Position::default() };
+            0
+        };
+        match written {
+            0 => out.truncate(start),
+            _ => self.at.has_head = true,
         }
-        if !stretch.has_head {
-            out.truncate(start);
-        }
-        if stretch.from.row == all {
-            stretch.next_family();
-        }
+        self.room = self.room.map(|room| room - written);
     }
 
-    fn write_fact(&self, out: &mut Vec<u8>, open: &[u8], fact: FactRow) -> usize {
-        let is_shown = is_fact_shown(self.lines.view(), fact, Some(self.oldest));
-        if is_shown {
-            write_fact(&self.lines, out, open, fact);
+    fn write_run(&mut self, out: &mut Vec<u8>, run: &PickedRun) -> u64 {
+        let Some(samples) = Samples::of(&self.view, run, Some(self.oldest)) else { return 0 };
+        let lines = self.lines.run(run.target, run.chunk);
+        let room = self.room.unwrap_or(u64::MAX);
+        let mut written = 0;
+        for (slot, value) in samples.of_slots(self.selection.slots_of(&self.view, run)) {
+            if written == room {
+                break;
+            }
+            lines.write(out, &self.open, run.chunk, slot, value);
+            written += 1;
         }
-        usize::from(is_shown)
+        written
     }
 }
 
@@ -132,7 +121,7 @@ impl<'a> Samples<'a> {
     /// `None` where the whole chunk shows nothing.
     pub(super) fn of(site: &'a SiteView, run: &PickedRun, oldest: Option<Timestamp>) -> Option<Samples<'a>> {
         let target = &site.targets[run.target as usize].target;
-        let is_explicit = !target.beside.timestamps.is_empty();
+        let is_explicit = !target.timestamps.is_empty();
         let is_over = target.outcome != Outcome::Up || oldest.is_some_and(|oldest| target.started < oldest);
         if is_over && !is_explicit {
             return None;
@@ -141,28 +130,9 @@ impl<'a> Samples<'a> {
         Some(Samples { site, run: *run, values, is_explicit, oldest })
     }
 
-    /// What the column says of a slot.
-    #[inline]
-    pub(super) fn bits(&self, slot: u8) -> u64 {
-        self.values[usize::from(slot)].to_bits()
-    }
-
-    /// The floats among the samples of these slots.
     pub(super) fn of_slots(&self, slots: &'a [u8]) -> impl Iterator<Item = (u8, f64)> + '_ {
         let samples = slots.iter().map(|slot| (*slot, self.values[usize::from(*slot)]));
-        samples.filter(|(slot, value)| is_float(*value) && (!self.is_explicit || self.is_shown(*slot)))
-    }
-
-    /// The native histograms among them.
-    pub(super) fn histograms_of(&self, slots: &'a [u8]) -> impl Iterator<Item = (u8, &'a HistogramSample)> + '_ {
-        let beside = &self.site.targets[self.run.target as usize].target.beside;
-        let slots = if beside.histograms.is_empty() { &[] } else { slots };
-        let shown = slots.iter().filter(|slot| !self.is_explicit || self.is_shown(**slot));
-        let sample = |slot: &u8| {
-            let sample = beside.histogram_of(self.run.chunk * CHUNK_SLOTS as u32 + u32::from(*slot));
-            Some((*slot, &**sample.filter(|_| !is_stale(self.values[usize::from(*slot)]))?))
-        };
-        shown.filter_map(sample)
+        samples.filter(|(slot, value)| !is_stale(*value) && (!self.is_explicit || self.is_shown(*slot)))
     }
 
     /// In a target with explicit timestamps: whether this sample is young enough, and not one of a failed scrape.
@@ -170,28 +140,10 @@ impl<'a> Samples<'a> {
     fn is_shown(&self, slot: u8) -> bool {
         let target = &self.site.targets[self.run.target as usize].target;
         let slot = self.run.chunk * CHUNK_SLOTS as u32 + u32::from(slot);
-        let is_own = target.beside.timestamp_of(slot).is_some();
+        let is_own = target.timestamps.binary_search_by_key(&slot, |(own, _)| *own).is_ok();
         let is_young = self.oldest.is_none_or(|oldest| target.timestamp_of(slot) >= oldest);
         is_young && (is_own || target.outcome == Outcome::Up)
     }
-}
-
-/// Neither the stale marker nor the sign of a native histogram.
-#[inline]
-fn is_float(value: f64) -> bool {
-    !is_stale(value) && value.to_bits() != HISTOGRAM_NAN
-}
-
-/// The native histograms among what is selected and shown; a page of text has no form for most of them.
-pub(super) fn count_histograms(view: &SiteView, selection: &Selection, oldest: Timestamp) -> u64 {
-    if view.targets.iter().all(|site| site.target.beside.histograms.is_empty()) {
-        return 0;
-    }
-    let count = |run: &PickedRun| {
-        let samples = Samples::of(view, run, Some(oldest));
-        samples.map_or(0, |samples| samples.histograms_of(selection.slots_of(view, run)).count() as u64)
-    };
-    selection.names.iter().flat_map(|rows| &rows.runs).map(count).sum()
 }
 
 /// Whether a series that the gateway makes itself is young enough; what it says of a cluster it says now.
@@ -205,29 +157,36 @@ pub(super) fn is_fact_shown(view: &SiteView, fact: FactRow, oldest: Option<Times
 }
 
 /// Appends the line of a series that the gateway makes itself.
-pub(super) fn write_fact(lines: &Lines, out: &mut Vec<u8>, open: &[u8], fact: FactRow) {
+pub(super) fn write_fact(lines: &mut Lines, out: &mut Vec<u8>, open: &[u8], fact: FactRow) {
     out.extend_from_slice(open);
-    let (value, at) = fact_value(lines.view(), fact);
-    lines.write_fact_labels(out, fact);
-    lines.style().write_value(out, value);
-    lines.style().write_stamp(out, at);
-    out.push(b'\n');
-}
-
-/// The value of such a series, and when it was so.
-pub(super) fn fact_value(view: &SiteView, fact: FactRow) -> (f64, Timestamp) {
-    match fact {
+    let view = lines.view().clone();
+    let (value, at) = match fact {
         FactRow::Scrape(target, which) => {
+            lines.write_target_labels(out, target);
             let target = &view.targets[target as usize].target;
             let value = scrape_values(target.outcome, target.duration, &target.report)[usize::from(which)];
             (value.expect("only series that the scrape has are selected"), target.started)
         }
         FactRow::Cluster(cluster, which) => {
-            (view.clusters[cluster as usize].facts.values()[usize::from(which)], view.wall)
+            let cluster = &view.clusters[cluster as usize];
+            lines.style().write_labels(out, &[], &cluster.policy.labels);
+            (cluster.facts.values()[usize::from(which)], view.wall)
         }
         FactRow::Collector(cluster, which) => {
-            let is_up = view.clusters[cluster as usize].facts.collectors[which as usize].up;
-            (f64::from(u8::from(is_up)), view.wall)
+            let cluster = &view.clusters[cluster as usize];
+            let collector = &cluster.facts.collectors[which as usize];
+            lines.style().write_labels(out, &[(COLLECTOR, &collector.collector)], &cluster.policy.labels);
+            (f64::from(u8::from(collector.up)), view.wall)
         }
+    };
+    lines.style().write_value(out, value);
+    lines.style().write_stamp(out, at);
+    out.push(b'\n');
+}
+
+impl UntypedPage {
+    /// The page as a body.
+    pub fn into_body(mut self) -> super::block::PageBody {
+        Box::new(move |out, bytes| self.write(out, bytes))
     }
 }

@@ -5,53 +5,49 @@
 
 use std::io::{self, Write};
 
+use flate2::write::MultiGzDecoder;
 use http::header::CONTENT_ENCODING;
 use reqwest::Response;
 
-use super::body::{Body, Exceeded};
 use super::error::ClientError;
-use super::gunzip::Gunzip;
 
 /// Largest window that a zstd body may ask memory for: 8 MiB, the most that RFC 9659 lets HTTP use.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Makes `body` an answer's, of at most `limit` bytes, decoded; returns how many bytes came over the wire.
-pub async fn read_limited(mut answer: Response, limit: u64, body: &mut Body) -> Result<u64, ClientError> {
-    body.clear();
-    let mut decoder = Decoder::of(&answer, body, usize::try_from(limit).unwrap_or(usize::MAX))?;
+/// Appends a body of at most `limit` bytes to `page`, decoded; returns how many bytes came over the wire.
+pub async fn read_limited(mut answer: Response, limit: u64, page: &mut Vec<u8>) -> Result<u64, ClientError> {
+    let mut decoder = Decoder::of(&answer, Capped { page, left: limit })?;
     let mut wire_bytes = 0;
     while let Some(piece) = answer.chunk().await.map_err(ClientError::of_request)? {
         wire_bytes += piece.len() as u64;
-        decoder.write(&piece).map_err(|fault| body_fault(decoder.encoding(), &fault, limit))?;
+        decoder.write(&piece).map_err(|fault| body_fault(&fault, limit))?;
     }
-    let encoding = decoder.encoding();
-    decoder.finish().map_err(|fault| body_fault(encoding, &fault, limit))?;
+    decoder.finish().map_err(|fault| body_fault(&fault, limit))?;
     Ok(wire_bytes)
 }
 
-fn body_fault(encoding: &'static str, fault: &io::Error, limit: u64) -> ClientError {
+fn body_fault(fault: &io::Error, limit: u64) -> ClientError {
     if fault.get_ref().is_some_and(|inner| inner.is::<Exceeded>()) {
         return ClientError::TooLarge { limit };
     }
-    ClientError::BadBody { encoding, reason: fault.to_string() }
+    ClientError::BadBody { reason: fault.to_string() }
 }
 
-enum Decoder<'b> {
-    Plain(Capped<'b>),
-    Gzip(Gunzip, Capped<'b>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Capped<'b>>>),
+enum Decoder<'p> {
+    Plain(Capped<'p>),
+    Gzip(Box<MultiGzDecoder<Capped<'p>>>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Capped<'p>>>),
 }
 
-impl<'b> Decoder<'b> {
-    fn of(answer: &Response, body: &'b mut Body, limit: usize) -> Result<Decoder<'b>, ClientError> {
-        let capped = Capped { body, limit };
+impl<'p> Decoder<'p> {
+    fn of(answer: &Response, capped: Capped<'p>) -> Result<Decoder<'p>, ClientError> {
         let found = answer.headers().get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let found = found.unwrap_or_default();
         match found.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(Decoder::Plain(capped)),
-            "gzip" | "x-gzip" => Ok(Decoder::Gzip(Gunzip::new(), capped)),
+            "gzip" | "x-gzip" => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(capped)))),
             "zstd" => {
-                let bad = |fault: io::Error| ClientError::BadBody { encoding: "zstd", reason: fault.to_string() };
+                let bad = |fault: io::Error| ClientError::BadBody { reason: fault.to_string() };
                 let mut decoder = zstd::stream::write::Decoder::new(capped).map_err(bad)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(bad)?;
                 Ok(Decoder::Zstd(Box::new(decoder)))
@@ -60,19 +56,10 @@ impl<'b> Decoder<'b> {
         }
     }
 
-    /// What the answer says the body is, for a message when it is not.
-    fn encoding(&self) -> &'static str {
-        match self {
-            Decoder::Plain(_) => "identity",
-            Decoder::Gzip(..) => "gzip",
-            Decoder::Zstd(_) => "zstd",
-        }
-    }
-
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
             Decoder::Plain(capped) => capped.write_all(piece),
-            Decoder::Gzip(gunzip, Capped { body, limit }) => gunzip.write(piece, body, *limit),
+            Decoder::Gzip(decoder) => decoder.write_all(piece),
             Decoder::Zstd(decoder) => decoder.write_all(piece),
         }
     }
@@ -81,21 +68,25 @@ impl<'b> Decoder<'b> {
     fn finish(self) -> io::Result<()> {
         match self {
             Decoder::Plain(_) => Ok(()),
-            Decoder::Gzip(gunzip, _) => gunzip.finish(),
+            Decoder::Gzip(decoder) => decoder.finish().map(drop),
             Decoder::Zstd(decoder) => decoder.finish().map(drop),
         }
     }
 }
 
-/// Where bytes go that need no more decoding.
-struct Capped<'b> {
-    body: &'b mut Body,
-    limit: usize,
+#[derive(Debug, thiserror::Error)]
+#[error("body exceeds its limit")]
+struct Exceeded;
+
+struct Capped<'p> {
+    page: &'p mut Vec<u8>,
+    left: u64,
 }
 
 impl Write for Capped<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.body.push(bytes, self.limit)?;
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other(Exceeded))?;
+        self.page.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

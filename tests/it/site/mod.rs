@@ -8,7 +8,6 @@ pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 
-use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -19,11 +18,6 @@ pub(crate) use process::Process;
 
 /// The built program.
 pub(crate) const FEDGATE: &str = env!("CARGO_BIN_EXE_fedgate");
-
-/// What is started: the built program, or the one that FEDGATE_PROGRAM names.
-pub(crate) fn program() -> OsString {
-    std::env::var_os("FEDGATE_PROGRAM").unwrap_or_else(|| FEDGATE.into())
-}
 
 /// How long a test waits for another process to get somewhere. Generous: CI machines are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,8 +42,6 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
 /// One gateway with its folder, ports and certificates.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
-    /// Interval of the collectors' scrapes and pushes.
-    pace: Duration,
     pub(crate) push_port: u16,
     pub(crate) http_port: u16,
 }
@@ -57,13 +49,8 @@ pub(crate) struct Site {
 impl Site {
     /// Makes the private CA and the gateway's certificate; starts nothing.
     pub(crate) fn new() -> Site {
-        Site::at_pace(Duration::from_secs(1))
-    }
-
-    /// The same with another interval of scrapes and pushes; whole seconds.
-    pub(crate) fn at_pace(pace: Duration) -> Site {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let site = Site { folder, pace, push_port: free_port(), http_port: free_port() };
+        let site = Site { folder, push_port: free_port(), http_port: free_port() };
         let ca = site.ca();
         fedgate(&["certs", "init", &ca]);
         fedgate(&["certs", "gateway", &ca, "--host", "127.0.0.1", "--host", "localhost"]);
@@ -98,9 +85,8 @@ impl Site {
             .iter()
             .map(|cluster| {
                 format!(
-                    "    - cluster: {cluster}\n      environment: test\n      expect_every: {}s\n      \
+                    "    - cluster: {cluster}\n      environment: test\n      expect_every: 1s\n      \
                      identities: [\"{}\"]\n",
-                    self.pace.as_secs(),
                     identity(cluster)
                 )
             })
@@ -114,12 +100,12 @@ impl Site {
         self.write("gateway.yml", &text)
     }
 
-    /// A collector's configuration that scrapes and pushes at the site's pace.
+    /// A collector's configuration that scrapes every second and pushes every second.
     pub(crate) fn collector_config(&self, cluster: &str, scrape_configs: &str) -> PathBuf {
-        let (ca, pace) = (self.ca(), self.pace.as_secs());
+        let ca = self.ca();
         let text = format!(
-            "global:\n  scrape_interval: {pace}s\n  scrape_timeout: {pace}s\nhttp:\n  listen: 127.0.0.1:{}\npush:\n  \
-             url: https://127.0.0.1:{}\n  tick: {pace}s\n  tls_config:\n    ca_file: {ca}/ca.pem\n    \
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nhttp:\n  listen: 127.0.0.1:{}\npush:\n  \
+             url: https://127.0.0.1:{}\n  tick: 1s\n  tls_config:\n    ca_file: {ca}/ca.pem\n    \
              cert_file: {ca}/collector-{cluster}.pem\n    key_file: {ca}/collector-{cluster}.key\nscrape_configs:\n{scrape_configs}",
             free_port(),
             self.push_port
@@ -129,7 +115,7 @@ impl Site {
 
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start_gateway(&self, config: &Path) -> Process {
-        let mut process = Process::start("gateway", Command::new(program()).args(["gateway", "--config"]).arg(config));
+        let mut process = Process::start("gateway", Command::new(FEDGATE).args(["gateway", "--config"]).arg(config));
         wait_for("the gateway to listen", || {
             assert!(process.is_running(), "the gateway ended");
             (self.get("/-/healthy").0 == 200).then_some(())
@@ -139,7 +125,7 @@ impl Site {
 
     /// Starts a collector.
     pub(crate) fn start_collector(&self, config: &Path) -> Process {
-        Process::start("collector", Command::new(program()).args(["collector", "--config"]).arg(config))
+        Process::start("collector", Command::new(FEDGATE).args(["collector", "--config"]).arg(config))
     }
 
     /// GET from the readers' listener: status (0 while nobody listens) and body.
@@ -162,7 +148,7 @@ pub(crate) fn identity(cluster: &str) -> String {
 
 /// Runs the program to its end and returns what it printed; panics unless it succeeded.
 pub(crate) fn fedgate(arguments: &[&str]) -> String {
-    let output = Command::new(program()).args(arguments).output().expect("the program runs");
+    let output = Command::new(FEDGATE).args(arguments).output().expect("the program runs");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "fedgate {arguments:?}: {printed}{}", String::from_utf8_lossy(&output.stderr));
     printed

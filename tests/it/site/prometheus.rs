@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
 
 use super::http::{self, percent_encoded};
 use super::{Process, Site, free_port, wait_for};
@@ -12,8 +11,8 @@ pub(crate) type LabelSet = BTreeMap<String, String>;
 
 /// A running Prometheus.
 pub(crate) struct Prometheus {
-    pub(crate) port: u16,
-    process: Process,
+    port: u16,
+    _process: Process,
 }
 
 /// Whether `program` is on PATH and says it is `version`. Prints why not; where the environment variable
@@ -34,60 +33,23 @@ pub(crate) fn has_peer(program: &str, version: &str) -> bool {
     false
 }
 
-/// The `global` lines of one that scrapes every so many seconds.
-pub(crate) fn global(seconds: u64) -> String {
-    format!("  scrape_interval: {seconds}s\n  scrape_timeout: {seconds}s\n")
-}
-
 impl Prometheus {
     /// Starts one with these scrape_configs, scraping every second, and waits until it is ready.
     pub(crate) fn start(site: &Site, name: &str, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_with(site, name, scrape_configs, &[])
-    }
-
-    /// The same with further arguments.
-    pub(crate) fn start_with(site: &Site, name: &str, scrape_configs: &str, arguments: &[&str]) -> Prometheus {
-        Prometheus::start_global(site, name, &global(1), scrape_configs, arguments)
-    }
-
-    /// Starts one that scrapes at `pace` and logs every sample that it refuses.
-    pub(crate) fn start_verbose(site: &Site, name: &str, pace: Duration, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_global(site, name, &global(pace.as_secs()), scrape_configs, &["--log.level=debug"])
-    }
-
-    /// Starts one with these lines in its `global` section.
-    pub(crate) fn start_global(
-        site: &Site,
-        name: &str,
-        global: &str,
-        scrape_configs: &str,
-        arguments: &[&str],
-    ) -> Prometheus {
         let port = free_port();
-        let text = format!("global:\n{global}scrape_configs:\n{scrape_configs}");
+        let text = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n{scrape_configs}");
         let config = site.write(&format!("{name}.yml"), &text);
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", site.path(name).display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).args(arguments);
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let process = Process::start("prometheus", &mut command);
         wait_for("Prometheus to be ready", || (http::get(port, "/-/ready").0 == 200).then_some(()));
-        Prometheus { port, process }
-    }
-
-    /// The lines that it logged since they were taken last.
-    pub(crate) fn take_log(&self) -> Vec<String> {
-        self.process.take_output()
+        Prometheus { port, _process: process }
     }
 
     /// An instant query now: label set to value, both as Prometheus writes them.
     pub(crate) fn query(&self, expression: &str) -> BTreeMap<LabelSet, String> {
-        let value = |series: serde_json::Value| series["value"][1].as_str().expect("a value").to_owned();
-        self.vector(expression).into_iter().map(|(labels, series)| (labels, value(series))).collect()
-    }
-
-    /// The same with each series as the API has it, native histograms too.
-    pub(crate) fn vector(&self, expression: &str) -> BTreeMap<LabelSet, serde_json::Value> {
         let (status, body) = http::get(self.port, &format!("/api/v1/query?query={}", percent_encoded(expression)));
         assert_eq!(status, 200, "{body}");
         let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
@@ -95,7 +57,10 @@ impl Prometheus {
             .as_array()
             .expect("a vector")
             .iter()
-            .map(|series| (serde_json::from_value(series["metric"].clone()).expect("labels"), series.clone()))
+            .map(|series| {
+                let labels = serde_json::from_value(series["metric"].clone()).expect("labels");
+                (labels, series["value"][1].as_str().expect("a value").to_owned())
+            })
             .collect()
     }
 
