@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use fedgate::exposition::{Entry, Format, parser};
 use fedgate::model::{Labels, LabelsBuilder, Metadata, Timestamp, stale_nan};
 use fedgate::snapshot::{
-    EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, OwnLabels, Report, SchemaCache, Scrape, SlotTable,
-    StreamId, StreamState,
+    Beside, EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, OwnLabels, Report, SchemaCache, Scrape,
+    SlotTable, StreamId, StreamState,
 };
 use site::{INTERVAL_MS, NODE_SERIES, Page};
 
@@ -154,8 +154,7 @@ fn scrape_page(page: &[u8], table: &mut SlotTable, target: &Arc<Labels>, now: i6
         report: Report { samples_scraped: samples, samples_post_relabel: samples, ..Report::default() },
         schema: table.schema(),
         values,
-        timestamps: Vec::new(),
-        exemplars: Vec::new(),
+        beside: Beside::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fedgate::model::{Labels, METRIC_NAME, Metadata, MetricType, Timestamp};
-use fedgate::snapshot::{Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
+use fedgate::snapshot::{Beside, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
 use fedgate::store::{Arrival, ClusterPolicy, Inventory, Store};
 
 pub(crate) const CLUSTERS: usize = 200;
@@ -86,8 +86,7 @@ impl Producer {
             report: Report { samples_scraped: SERIES as u64, samples_post_relabel: SERIES as u64, ..Report::default() },
             schema: self.table.schema(),
             values: self.values.clone(),
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
         };
         let frames = self.encoder.tick(at, at, &[scrape], round == 0);
         frames.into_iter().map(|frame| frame.bytes.to_vec()).collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedgate::model::{Labels, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
-use fedgate::snapshot::{Outcome, OwnLabels, Report, Scrape, SlotTable};
+use fedgate::snapshot::{Beside, Outcome, OwnLabels, Report, Scrape, SlotTable};
 
 /// Scrape interval.
 pub(crate) const INTERVAL_MS: i64 = 15_000;
@@ -376,8 +376,7 @@ impl Page {
             report: Report { samples_scraped: samples, samples_post_relabel: samples, ..Report::default() },
             schema,
             values,
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
         }
     }
 }

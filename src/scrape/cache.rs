@@ -22,7 +22,7 @@ use super::rules::Rules;
 use super::series::{Placed, Series, SeriesBudget};
 use crate::exposition::{Entry, Format, SampleLine, parser};
 use crate::model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, Timestamp};
-use crate::snapshot::{Outcome, Report, Schema, Scrape};
+use crate::snapshot::{Beside, Outcome, Report, Schema, Scrape};
 
 /// How far ahead of the clock a sample's own timestamp may be.
 const AHEAD_MAX: Duration = Duration::from_secs(600);
@@ -181,8 +181,11 @@ impl PageCache {
             outcome,
             report,
             values: self.series.values()[..length].to_vec(),
-            timestamps: self.series.own_times(),
-            exemplars: std::mem::take(&mut self.exemplars),
+            beside: Beside {
+                timestamps: self.series.own_times(),
+                exemplars: std::mem::take(&mut self.exemplars),
+                ..Beside::default()
+            },
             schema,
         }
     }

@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Labels, Timestamp};
-    use crate::snapshot::{Report, SlotTable};
+    use crate::snapshot::{Beside, Report, SlotTable};
 
     fn scrape(started: i64, values: usize, outcome: Outcome) -> Scrape {
         Scrape {
@@ -85,8 +85,7 @@ mod tests {
             report: Report::default(),
             schema: SlotTable::new().schema(),
             values: vec![0.0; values],
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
         }
     }
 

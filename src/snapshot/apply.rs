@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::changes::SlotSet;
 use super::chunk::CHUNK_SLOTS;
 use super::column::{check_chunks, is_absent};
 use super::decode::{Applied, OpenScrape, Target};
@@ -220,8 +219,9 @@ impl<'a> Work<'a> {
         }
         target.shown.column.resize(schema.slots());
         target.states.resize_with(new, ChunkState::fresh);
-        target.shown.timestamps = forget(&target.shown.timestamps, new, &redefined);
-        target.shown.exemplars = forget(&target.shown.exemplars, new, &redefined);
+        if !target.shown.beside.is_empty() {
+            sparse::forget(Arc::make_mut(&mut target.shown.beside), new, &redefined);
+        }
         target.shown.schema = schema.clone();
         Ok(())
     }
@@ -291,29 +291,20 @@ fn read_sparse(
     if entry.has(FLAG_TIMESTAMPS) {
         let changes = sparse::read_changes(&mut sections.timestamps, first, end, shown.started)?;
         changed = changes.iter().map(|(slot, _)| (*slot, ())).collect();
-        if let Some(after) = sparse::apply(&shown.timestamps, changes) {
-            shown.timestamps = after.into();
+        if let Some(after) = sparse::apply(&shown.beside.timestamps, changes) {
+            Arc::make_mut(&mut shown.beside).timestamps = after;
         }
     }
     if entry.has(FLAG_EXEMPLARS) {
         let changes = sparse::read_changes(&mut sections.exemplars, first, end, shown.started)?;
-        if let Some(after) = sparse::apply(&shown.exemplars, changes) {
-            shown.exemplars = after.into();
+        if let Some(after) = sparse::apply(&shown.beside.exemplars, changes) {
+            Arc::make_mut(&mut shown.beside).exemplars = after;
         }
     }
     let column = &shown.column;
     let is_present = |slot: &u32| (*slot as usize) < column.len() && !is_absent(column.get(*slot as usize).to_bits());
-    let kept = sparse::unchanged(sparse::within(&shown.timestamps, &slots), &changed);
+    let kept = sparse::unchanged(sparse::within(&shown.beside.timestamps, &slots), &changed);
     Ok(kept.filter(is_present).count() as u64)
-}
-
-fn forget<T: Clone>(entries: &Arc<[(u32, T)]>, chunks: usize, redefined: &[(usize, SlotSet)]) -> Arc<[(u32, T)]> {
-    if entries.is_empty() {
-        return entries.clone();
-    }
-    let mut entries = entries.to_vec();
-    sparse::forget(&mut entries, chunks, redefined);
-    entries.into()
 }
 
 /// Compares a finished scrape's column with what its sender says of it.

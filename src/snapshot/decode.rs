@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::apply::Work;
+use super::beside::Beside;
 use super::column::Column;
 use super::define::Definitions;
 use super::facts::Facts;
@@ -22,7 +23,7 @@ use super::reader::Malformed;
 use super::schema::{Schema, SchemaCache, SchemaHash};
 use super::scrape::{Outcome, Report};
 use super::values::ChunkState;
-use crate::model::{Exemplar, Labels, Timestamp};
+use crate::model::{Labels, Timestamp};
 
 /// Frames whose checksums are remembered, to tell one that came again from another under its number.
 pub const REMEMBERED_FRAMES: usize = 64;
@@ -118,10 +119,8 @@ pub struct TargetState {
     pub outcome: Outcome,
     /// Its counts.
     pub report: Report,
-    /// Samples with timestamps of their own, by slot.
-    pub timestamps: Arc<[(u32, Timestamp)]>,
-    /// Exemplars, by slot.
-    pub exemplars: Arc<[(u32, Exemplar)]>,
+    /// What few slots have beside their value.
+    pub beside: Arc<Beside>,
 }
 
 /// One target with what only the decoder needs of it.
@@ -148,8 +147,7 @@ impl Target {
             duration: facts.duration,
             outcome: facts.outcome,
             report: facts.report,
-            timestamps: Arc::new([]),
-            exemplars: Arc::new([]),
+            beside: Beside::nothing(),
         };
         Target { shown, states: Vec::new(), tick, is_told: false }
     }

@@ -3,11 +3,13 @@
 //! Invariant: the encoder knows what a decoder knows that has applied all its frames, and writes each scrape against that. A
 //! KEY is written against nothing, and brings both ends to the same state whatever the decoder knew.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::beside::Beside;
 use super::chunk::CHUNK_SLOTS;
 use super::column::{ColumnChunk, check_chunks};
 use super::define;
@@ -16,9 +18,9 @@ use super::frame::{FrameHeader, FrameKind, FrameLimits, Packer, StreamId};
 use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Fresh, Part};
 use super::schema::{Schema, SchemaHash, redefined};
 use super::scrape::{Outcome, Scrape, are_target_labels};
-use super::sparse::{self, Sparse};
+use super::sparse;
 use super::values::{Basis, ChunkState};
-use crate::model::{Exemplar, Labels, Timestamp, stale_nan};
+use crate::model::{Labels, Timestamp, stale_nan};
 
 /// Every so many frames a DELTA says what its targets' columns hash to.
 const CHECK_EVERY: u64 = 16;
@@ -56,8 +58,7 @@ pub(super) struct Target {
     pub(super) values: Vec<ColumnChunk>,
     pub(super) states: Vec<ChunkState>,
     pub(super) facts: Facts,
-    pub(super) timestamps: Sparse<Timestamp>,
-    pub(super) exemplars: Sparse<Exemplar>,
+    pub(super) beside: Beside,
     /// The decoder has heard of it.
     pub(super) is_told: bool,
 }
@@ -70,8 +71,7 @@ impl Target {
             values: Vec::new(),
             states: Vec::new(),
             facts: Facts::new(tick),
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
             is_told: false,
         }
     }
@@ -85,8 +85,7 @@ impl Target {
         for (at, slots) in &redefined {
             self.states[*at].forget(slots, &mut self.values[*at]);
         }
-        sparse::forget(&mut self.timestamps, chunks, &redefined);
-        sparse::forget(&mut self.exemplars, chunks, &redefined);
+        sparse::forget(&mut self.beside, chunks, &redefined);
         self.schema = schema.clone();
     }
 
@@ -96,8 +95,7 @@ impl Target {
             facts: Facts { tick, ..self.facts },
             schema: self.schema.clone(),
             values: self.values.concat().into(),
-            timestamps: self.timestamps.clone().into(),
-            exemplars: self.exemplars.clone().into(),
+            beside: Cow::Owned(self.beside.clone()),
             is_carried: true,
             exemplars_left_out: 0,
         }
@@ -286,7 +284,7 @@ impl Encoder {
         let Some(mut target) = self.targets.remove(&number) else { return };
         if basis == Basis::Nothing {
             target.is_told = false;
-            (target.timestamps, target.exemplars) = (Vec::new(), Vec::new());
+            target.beside = Beside::default();
         }
         if !target.is_told {
             writer.part.put_target(number, &target.labels);
@@ -298,8 +296,7 @@ impl Encoder {
             return;
         }
         self.write_scrape(number, &mut target, &fresh, basis, writer);
-        target.timestamps = fresh.timestamps.into_owned();
-        target.exemplars = fresh.exemplars.into_owned();
+        target.beside = fresh.beside.into_owned();
         (target.facts, target.is_told) = (fresh.facts, true);
         self.targets.insert(number, target);
     }

@@ -8,6 +8,7 @@
 //! frame means is therefore a function of the frames since the last KEY and of nothing else; [`frame`] draws the format.
 
 mod apply;
+pub mod beside;
 mod bits;
 mod changes;
 pub mod chunk;
@@ -28,6 +29,7 @@ mod sparse;
 mod tables;
 mod values;
 
+pub use beside::Beside;
 pub use chunk::{CHUNK_SLOTS, Chunk, ChunkHash, Family, NameId, Pair, PairId, SERIES_LABELS_MAX};
 pub use column::{Column, ColumnChunk};
 pub use decode::{Applied, ApplyError, REMEMBERED_FRAMES, StreamState, TargetState};

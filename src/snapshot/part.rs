@@ -24,6 +24,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::beside::Beside;
 use super::chunk::CHUNK_SLOTS;
 use super::column::{ColumnChunk, is_absent};
 use super::encode::Target;
@@ -49,19 +50,18 @@ pub(super) struct Fresh<'a> {
     pub(super) facts: Facts,
     pub(super) schema: Arc<Schema>,
     pub(super) values: Cow<'a, [f64]>,
-    pub(super) timestamps: Cow<'a, [(u32, Timestamp)]>,
-    pub(super) exemplars: Cow<'a, [(u32, Exemplar)]>,
+    pub(super) beside: Cow<'a, Beside>,
     pub(super) is_carried: bool,
     pub(super) exemplars_left_out: u64,
 }
 
 impl<'a> Fresh<'a> {
     pub(super) fn of(scrape: &'a Scrape, tick: Timestamp) -> Fresh<'a> {
-        let mut exemplars = sparse::sorted(&scrape.exemplars);
+        let mut beside = sparse::sorted(&scrape.beside);
         let fits = |(_, exemplar): &(u32, Exemplar)| exemplar.labels.as_bytes().len() <= EXEMPLAR_BYTES_MAX;
-        let exemplars_left_out = exemplars.iter().filter(|entry| !fits(entry)).count() as u64;
+        let exemplars_left_out = beside.exemplars.iter().filter(|entry| !fits(entry)).count() as u64;
         if exemplars_left_out > 0 {
-            exemplars.to_mut().retain(fits);
+            beside.to_mut().exemplars.retain(fits);
         }
         Fresh {
             facts: Facts {
@@ -73,8 +73,7 @@ impl<'a> Fresh<'a> {
             },
             schema: scrape.schema.clone(),
             values: (&scrape.values[..]).into(),
-            timestamps: sparse::sorted(&scrape.timestamps),
-            exemplars,
+            beside,
             is_carried: false,
             exemplars_left_out,
         }
@@ -146,8 +145,8 @@ pub(super) struct EntryWriter<'a> {
 
 impl<'a> EntryWriter<'a> {
     pub(super) fn new(target: &'a mut Target, fresh: &'a Fresh<'a>, basis: Basis) -> EntryWriter<'a> {
-        let timestamps = sparse::changes(&target.timestamps, &fresh.timestamps);
-        let exemplars = sparse::changes(&target.exemplars, &fresh.exemplars);
+        let timestamps = sparse::changes(&target.beside.timestamps, &fresh.beside.timestamps);
+        let exemplars = sparse::changes(&target.beside.exemplars, &fresh.beside.exemplars);
         EntryWriter {
             values: &mut target.values,
             states: &mut target.states,
@@ -199,7 +198,7 @@ impl<'a> EntryWriter<'a> {
             sparse::put_changes(exemplars, first, base, &mut part.columns.exemplars);
         }
         if !self.fresh.is_carried {
-            let kept = sparse::unchanged(sparse::within(&self.fresh.timestamps, &slots), changed);
+            let kept = sparse::unchanged(sparse::within(&self.fresh.beside.timestamps, &slots), changed);
             let is_present = |slot: &u32| {
                 let slot = *slot as usize;
                 !is_absent(self.values[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS].to_bits())

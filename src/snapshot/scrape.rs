@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::schema::Schema;
-use crate::model::{Exemplar, Labels, METRIC_NAME, Timestamp};
+use crate::model::{Labels, METRIC_NAME, Timestamp};
 
 /// Bits of a value that says "this series ends, but without a stale marker": an explicitly timestamped series of a target with
 /// `track_timestamps_staleness: false`. The column then holds no sample, as with the stale marker; those who write series
@@ -62,11 +63,8 @@ pub struct Scrape {
     /// The values, one a slot; the stale marker where there is no sample, [`FORGET_NAN`] where one ends without a marker.
     /// Slots behind the end are absent.
     pub values: Vec<f64>,
-    /// Timestamps of samples that bring their own, by slot. A slot whose timestamp is the one of the scrape before brings no
-    /// new sample.
-    pub timestamps: Vec<(u32, Timestamp)>,
-    /// Exemplars of this page, by slot.
-    pub exemplars: Vec<(u32, Exemplar)>,
+    /// What few slots have beside their value.
+    pub beside: Beside,
 }
 
 /// Whether a target may have these labels: a nameless one, or a second metric name, would spoil the line of every series.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::beside::Beside;
 use super::changes::SlotSet;
 use super::chunk::{CHUNK_SLOTS, STRING_BYTES_MAX};
 use super::reader::{Malformed, Reader, put_string, put_varint, put_zigzag};
@@ -184,19 +185,33 @@ pub(super) fn unchanged<'a, T, U>(after: &'a [(u32, T)], changes: &'a [(u32, U)]
     })
 }
 
-/// The list ascending by slot, the last of several entries of a slot alone.
-pub(super) fn sorted<T: Clone>(entries: &[(u32, T)]) -> Cow<'_, [(u32, T)]> {
-    if entries.is_sorted_by(|one, two| one.0 < two.0) {
-        return entries.into();
+/// The lists ascending by slot, the last of several entries of a slot alone: whoever made a scrape may not have sorted them.
+pub(super) fn sorted(beside: &Beside) -> Cow<'_, Beside> {
+    let Beside { timestamps, exemplars, histograms, starts } = beside;
+    if is_sorted(timestamps) && is_sorted(exemplars) && is_sorted(histograms) && is_sorted(starts) {
+        return Cow::Borrowed(beside);
     }
+    Cow::Owned(Beside {
+        timestamps: sort(timestamps),
+        exemplars: sort(exemplars),
+        histograms: sort(histograms),
+        starts: sort(starts),
+    })
+}
+
+fn is_sorted<T>(entries: &[(u32, T)]) -> bool {
+    entries.is_sorted_by(|one, two| one.0 < two.0)
+}
+
+fn sort<T: Clone>(entries: &[(u32, T)]) -> Sparse<T> {
     let by_slot: BTreeMap<u32, &T> = entries.iter().map(|(slot, value)| (*slot, value)).collect();
     by_slot.into_iter().map(|(slot, value)| (slot, value.clone())).collect()
 }
 
 /// Drops what slots had that now hold another series, or that are behind the end.
-pub(super) fn forget<T>(entries: &mut Sparse<T>, chunks: usize, redefined: &[(usize, SlotSet)]) {
-    entries.retain(|(slot, _)| {
-        let (chunk, slot) = (*slot as usize / CHUNK_SLOTS, *slot as usize % CHUNK_SLOTS);
+pub(super) fn forget(beside: &mut Beside, chunks: usize, redefined: &[(usize, SlotSet)]) {
+    beside.retain(|slot| {
+        let (chunk, slot) = (slot as usize / CHUNK_SLOTS, slot as usize % CHUNK_SLOTS);
         let slots = redefined.iter().find(|(at, _)| *at == chunk).map_or([0; 4], |(_, slots)| *slots);
         chunk < chunks && slots[slot / 64] >> (slot % 64) & 1 == 0
     });

@@ -13,7 +13,7 @@ use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
 use super::view::TargetView;
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
-use crate::snapshot::{CHUNK_SLOTS, Column, Outcome, Schema, TargetState};
+use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState};
 
 #[derive(Debug)]
 pub(super) struct HeldTarget {
@@ -153,7 +153,7 @@ impl HeldTarget {
             losses.add(DropReason::Ahead, self.series());
             return losses;
         }
-        let (column, timestamps, ahead) = without_ahead(state, latest);
+        let (column, beside, ahead) = without_ahead(state, latest);
         losses.add(DropReason::Ahead, ahead);
         self.view = Some(Arc::new(TargetView {
             labels: self.rules.labels.clone(),
@@ -163,8 +163,7 @@ impl HeldTarget {
             duration: state.duration,
             outcome: state.outcome,
             report: state.report,
-            timestamps,
-            exemplars: state.exemplars.clone(),
+            beside,
         }));
         losses
     }
@@ -185,18 +184,18 @@ impl HeldTarget {
     }
 }
 
-type Explicit = Arc<[(u32, Timestamp)]>;
-
-/// Samples whose own timestamp lies ahead are taken out, one by one.
-fn without_ahead(state: &TargetState, latest: Timestamp) -> (Column, Explicit, usize) {
-    let ahead: Vec<u32> = state.timestamps.iter().filter(|(_, at)| *at > latest).map(|(slot, _)| *slot).collect();
+/// Samples whose own timestamp lies ahead are taken out, one by one, with all that stands beside them.
+fn without_ahead(state: &TargetState, latest: Timestamp) -> (Column, Arc<Beside>, usize) {
+    let explicit = &state.beside.timestamps;
+    let ahead: Vec<u32> = explicit.iter().filter(|(_, at)| *at > latest).map(|(slot, _)| *slot).collect();
     if ahead.is_empty() {
-        return (state.column.clone(), state.timestamps.clone(), 0);
+        return (state.column.clone(), state.beside.clone(), 0);
     }
     let mut column = state.column.clone();
     ahead.iter().for_each(|slot| column.set(*slot as usize, stale_nan()));
-    let timestamps = state.timestamps.iter().filter(|(_, at)| *at <= latest).copied().collect();
-    (column, timestamps, ahead.len())
+    let mut beside = Beside::clone(&state.beside);
+    beside.retain(|slot| ahead.binary_search(&slot).is_err());
+    (column, Arc::new(beside), ahead.len())
 }
 
 /// The first `wanted` series in the order of slots.

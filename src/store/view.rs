@@ -11,8 +11,8 @@ use super::cluster::CollectorSeen;
 use super::facts::ClusterFacts;
 use super::inventory::ClusterPolicy;
 use super::layout::Layout;
-use crate::model::{Exemplar, Labels, Timestamp};
-use crate::snapshot::{Column, Outcome, Report, StreamId};
+use crate::model::{Labels, Timestamp};
+use crate::snapshot::{Beside, Column, Outcome, Report, StreamId};
 
 /// One target after its last scrape.
 #[derive(Clone, Debug)]
@@ -31,28 +31,14 @@ pub struct TargetView {
     pub outcome: Outcome,
     /// What the collector counted.
     pub report: Report,
-    /// Explicit timestamps, ascending by slot.
-    pub timestamps: Arc<[(u32, Timestamp)]>,
-    /// Exemplars, ascending by slot.
-    pub exemplars: Arc<[(u32, Exemplar)]>,
+    /// What few slots have beside their value.
+    pub beside: Arc<Beside>,
 }
 
 impl TargetView {
     /// The time of the sample in `slot`: the page's, where it gave one, else the scrape's.
     pub fn timestamp_of(&self, slot: u32) -> Timestamp {
-        if self.timestamps.is_empty() {
-            return self.started;
-        }
-        match self.timestamps.binary_search_by_key(&slot, |(own, _)| *own) {
-            Ok(at) => self.timestamps[at].1,
-            Err(_) => self.started,
-        }
-    }
-
-    /// The exemplar of the sample in `slot`.
-    pub fn exemplar_of(&self, slot: u32) -> Option<&Exemplar> {
-        let at = self.exemplars.binary_search_by_key(&slot, |(own, _)| *own).ok()?;
-        Some(&self.exemplars[at].1)
+        self.beside.timestamp_of(slot).unwrap_or(self.started)
     }
 }
 

@@ -12,7 +12,7 @@ use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
 use fedgate::push::sender::{Body, Failure, Fresh, Sender, SenderLimits, Step};
 use fedgate::runtime::CpuPool;
-use fedgate::snapshot::{Encoder, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
+use fedgate::snapshot::{Beside, Encoder, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
 use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, Store, TargetView};
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use proptest::prelude::*;
@@ -107,8 +107,7 @@ impl Collector {
             report: Report { samples_scraped: samples.len() as u64, ..Report::default() },
             schema: table.schema(),
             values,
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
         });
     }
 

@@ -306,10 +306,10 @@ fn a_changed_type_reaches_the_schema() {
 fn own_timestamps_are_kept_unless_not_honored() {
     let mut probe = Probe::new(&job());
     probe.up("a 1 1000\nb 2\n");
-    assert_eq!(probe.scrape().timestamps, [(0, Timestamp(1000))]);
+    assert_eq!(probe.scrape().beside.timestamps, [(0, Timestamp(1000))]);
     let mut probe = Probe::new(&ScrapeConfig { honor_timestamps: false, ..job() });
     probe.up("a 1 1000\nb 2\n");
-    assert_eq!(probe.scrape().timestamps, []);
+    assert_eq!(probe.scrape().beside.timestamps, []);
 }
 
 #[test]
@@ -320,12 +320,12 @@ fn a_series_with_its_own_timestamp_outlives_its_line_for_the_lookback_only() {
     for _ in 0..5 {
         probe.up("b 2\n");
         assert_eq!(probe.live().len(), 2, "at {} min", probe.now / MINUTE);
-        assert_eq!(probe.scrape().timestamps, [(0, Timestamp(10 * MINUTE))]);
+        assert_eq!(probe.scrape().beside.timestamps, [(0, Timestamp(10 * MINUTE))]);
     }
     for _ in 0..3 {
         probe.up("b 2\n");
         assert_eq!(probe.scrape().values[0].to_bits(), FORGET_NAN, "without a marker");
-        assert_eq!(probe.scrape().timestamps, []);
+        assert_eq!(probe.scrape().beside.timestamps, []);
     }
 }
 
@@ -379,7 +379,7 @@ fn the_newest_of_several_timestamps_on_a_page_stays() {
     let mut probe = Probe::new(&job());
     let reading = probe.up("a 1 1000\na 2 3000\na 3 2000\n");
     assert_eq!((reading.out_of_order, reading.post_relabel), (1, 3));
-    assert_eq!(probe.scrape().timestamps, [(0, Timestamp(3000))]);
+    assert_eq!(probe.scrape().beside.timestamps, [(0, Timestamp(3000))]);
     probe.shows(&[(r#"a{instance="h:1", job="j"}"#, 2.0)]);
 }
 
@@ -459,10 +459,10 @@ fn exemplars_travel_with_their_page_only() {
     let mut probe = Probe::new(&job());
     let page = "# TYPE c counter\nc_total 1 # {trace_id=\"x\"} 0.5 2\n# EOF\n";
     assert_eq!(probe.read_as(page, Format::OpenMetrics).1, Ok(()));
-    let exemplars = probe.scrape().exemplars;
+    let exemplars = probe.scrape().beside.exemplars;
     assert_eq!((exemplars.len(), exemplars[0].0, exemplars[0].1.value), (1, 0, 0.5));
     assert_eq!(probe.read_as("# TYPE c counter\nc_total 1\n# EOF\n", Format::OpenMetrics).1, Ok(()));
-    assert_eq!(probe.scrape().exemplars, []);
+    assert_eq!(probe.scrape().beside.exemplars, []);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use fedgate::model::{Exemplar, JOB, Labels, METRIC_NAME, Metadata, MetricType, Timestamp, is_stale, stale_nan};
 use fedgate::snapshot::{
-    Applied, ApplyError, EncodedFrame, Encoder, FORGET_NAN, Frame, FrameKind, FrameLimits, Outcome, OwnLabels, Report,
-    SchemaCache, Scrape, SlotTable, StreamId, StreamState, encode_schema,
+    Applied, ApplyError, Beside, EncodedFrame, Encoder, FORGET_NAN, Frame, FrameKind, FrameLimits, Outcome, OwnLabels,
+    Report, SchemaCache, Scrape, SlotTable, StreamId, StreamState, encode_schema,
 };
 use proptest::prelude::*;
 
@@ -161,8 +161,7 @@ impl Site {
             report: target.report,
             schema: target.table.schema(),
             values: vec![stale_nan(); target.table.len()],
-            timestamps: Vec::new(),
-            exemplars: Vec::new(),
+            beside: Beside::default(),
         };
         let mut page =
             Page { series: BTreeMap::new(), facts: (scrape.started, scrape.duration, outcome, scrape.report) };
@@ -174,13 +173,13 @@ impl Site {
             present[slot as usize] = true;
             scrape.values[slot as usize] = f64::from_bits(bits);
             let timestamp = edit.timestamp.map(|at| Timestamp(self.now.wrapping_add(at)));
-            scrape.timestamps.extend(timestamp.map(|timestamp| (slot, timestamp)));
+            scrape.beside.timestamps.extend(timestamp.map(|timestamp| (slot, timestamp)));
             let exemplar = edit.exemplar.map(|n| Exemplar {
                 labels: Labels::from_pairs([("trace_id", format!("t{n}").as_str())]),
                 value: f64::from(n),
                 timestamp: (n > 0).then_some(Timestamp(self.now)),
             });
-            scrape.exemplars.extend(exemplar.clone().map(|exemplar| (slot, exemplar)));
+            scrape.beside.exemplars.extend(exemplar.clone().map(|exemplar| (slot, exemplar)));
             page.series.insert(full, (bits, timestamp, exemplar));
         }
         for edit in visit.edits.iter().filter(|edit| edit.forget && !target.page.contains_key(&edit.series)) {
@@ -211,8 +210,6 @@ impl Site {
 fn shown(state: &StreamState) -> BTreeMap<Labels, Page> {
     let page = |target: &fedgate::snapshot::TargetState| {
         let mut series = BTreeMap::new();
-        let timestamps: HashMap<u32, Timestamp> = target.timestamps.iter().copied().collect();
-        let exemplars: HashMap<u32, Exemplar> = target.exemplars.iter().cloned().collect();
         assert_eq!(target.column.len(), target.schema.slots());
         for slot in 0..target.schema.slots() {
             let value = target.column.get(slot);
@@ -222,7 +219,7 @@ fn shown(state: &StreamState) -> BTreeMap<Labels, Page> {
             let chunk = &target.schema.chunks()[slot / 256];
             let labels = chunk.labels(slot % 256, &target.labels).expect("a value in a free slot");
             let slot = slot as u32;
-            let sample = (value.to_bits(), timestamps.get(&slot).copied(), exemplars.get(&slot).cloned());
+            let sample = (value.to_bits(), target.beside.timestamp_of(slot), target.beside.exemplar_of(slot).cloned());
             assert!(series.insert(labels, sample).is_none(), "a series twice");
         }
         Page { series, facts: (target.started, target.duration, target.outcome, target.report) }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fedgate::model::{Exemplar, Labels, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
 use fedgate::snapshot::{
-    ApplyError, EncodedFrame, Encoder, Frame, FrameError, FrameKind, FrameLimits, Malformed, Outcome, OwnLabels,
-    Report, Scrape, SlotTable, encode_schema, with_gap,
+    ApplyError, Beside, EncodedFrame, Encoder, Frame, FrameError, FrameKind, FrameLimits, Malformed, Outcome,
+    OwnLabels, Report, Scrape, SlotTable, encode_schema, with_gap,
 };
 
 use super::snapshot::{Gateway, STREAM};
@@ -32,8 +32,7 @@ fn scrape(table: &mut SlotTable, series: usize, round: i64) -> Scrape {
         report: Report { samples_scraped: series as u64, samples_post_relabel: series as u64, ..Report::default() },
         schema: table.schema(),
         values,
-        timestamps: vec![(1, Timestamp(77))],
-        exemplars: vec![(2, exemplar)],
+        beside: Beside { timestamps: vec![(1, Timestamp(77))], exemplars: vec![(2, exemplar)], ..Beside::default() },
     }
 }
 
@@ -101,7 +100,10 @@ fn the_bytes_of_each_kind_are_as_they_were() {
     let expected = scrape(&mut SlotTable::new(), 21, 3).values;
     assert_eq!(values(&gateway), expected.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
     let target = gateway.state.targets().next().unwrap();
-    assert_eq!((target.timestamps.len(), target.exemplars.len(), target.started), (1, 1, Timestamp(44_900)));
+    assert_eq!(
+        (target.beside.timestamps.len(), target.beside.exemplars.len(), target.started),
+        (1, 1, Timestamp(44_900))
+    );
 }
 
 #[test]

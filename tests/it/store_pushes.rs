@@ -13,7 +13,7 @@ use fedgate::http::{federate, metrics};
 use fedgate::model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
 use fedgate::runtime::CpuPool;
 use fedgate::snapshot::{
-    EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
+    Beside, EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
 };
 use fedgate::store::{Accepted, Arrival, ClusterPolicy, Inventory, Refusal, Store};
 use http_body_util::BodyExt;
@@ -76,8 +76,11 @@ impl Collector {
             report: Report { samples_scraped: samples, samples_post_relabel: samples, ..Report::default() },
             schema: table.schema(),
             values,
-            timestamps: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.timestamp?))).collect(),
-            exemplars: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.exemplar.clone()?))).collect(),
+            beside: Beside {
+                timestamps: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.timestamp?))).collect(),
+                exemplars: read.iter().filter_map(|(slot, sample)| Some((*slot, sample.exemplar.clone()?))).collect(),
+                ..Beside::default()
+            },
         });
         self.scrapes.last_mut().expect("just pushed")
     }

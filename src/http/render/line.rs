@@ -298,7 +298,7 @@ impl RunLines<'_> {
     pub fn write(&self, out: &mut Vec<u8>, open: &[u8], chunk: u32, slot: u8, value: f64) {
         self.write_series(out, open, slot);
         self.lines.style.write_value(out, value);
-        if self.target.timestamps.is_empty() {
+        if self.target.beside.timestamps.is_empty() {
             out.extend_from_slice(&self.text.stamp);
         } else {
             let slot = chunk * crate::snapshot::CHUNK_SLOTS as u32 + u32::from(slot);

@@ -189,7 +189,8 @@ impl TypedPage {
         let Line { target, chunk, slot, .. } = *line;
         self.lines.run(target, chunk).write(out, &self.metrics[line.metric].open, chunk, slot, line.value);
         let view = self.lines.view();
-        let exemplar = view.targets[target as usize].target.exemplar_of(chunk * CHUNK_SLOTS as u32 + u32::from(slot));
+        let exemplar =
+            view.targets[target as usize].target.beside.exemplar_of(chunk * CHUNK_SLOTS as u32 + u32::from(slot));
         let family = &self.families[self.at.family];
         let may_have = matches!(family.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram);
         if let Some(exemplar) = exemplar.filter(|_| may_have && self.format == Format::OpenMetrics) {

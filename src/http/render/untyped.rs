@@ -121,7 +121,7 @@ impl<'a> Samples<'a> {
     /// `None` where the whole chunk shows nothing.
     pub(super) fn of(site: &'a SiteView, run: &PickedRun, oldest: Option<Timestamp>) -> Option<Samples<'a>> {
         let target = &site.targets[run.target as usize].target;
-        let is_explicit = !target.timestamps.is_empty();
+        let is_explicit = !target.beside.timestamps.is_empty();
         let is_over = target.outcome != Outcome::Up || oldest.is_some_and(|oldest| target.started < oldest);
         if is_over && !is_explicit {
             return None;
@@ -140,7 +140,7 @@ impl<'a> Samples<'a> {
     fn is_shown(&self, slot: u8) -> bool {
         let target = &self.site.targets[self.run.target as usize].target;
         let slot = self.run.chunk * CHUNK_SLOTS as u32 + u32::from(slot);
-        let is_own = target.timestamps.binary_search_by_key(&slot, |(own, _)| *own).is_ok();
+        let is_own = target.beside.timestamp_of(slot).is_some();
         let is_young = self.oldest.is_none_or(|oldest| target.timestamp_of(slot) >= oldest);
         is_young && (is_own || target.outcome == Outcome::Up)
     }
