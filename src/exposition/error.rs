@@ -28,6 +28,8 @@ pub struct ParseError {
 /// What a page should have had where it was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
+    /// Lines: protobuf has none.
+    TextPage,
     /// A line of a kind that the format knows.
     LineStart,
     /// The name of a metric, before or within the braces, not empty.
@@ -77,6 +79,7 @@ pub enum Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Expected::TextPage => "a page of one of the text formats",
             Expected::LineStart => "a metric name, {, HELP, TYPE or a comment",
             Expected::MetricName => "a metric name",
             Expected::OneMetricName => "one metric name only",

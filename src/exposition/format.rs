@@ -1,4 +1,4 @@
-//! The three page formats and their media types.
+//! The page formats and their media types.
 
 use super::escaping::Escaping;
 
@@ -11,17 +11,23 @@ pub enum Format {
     Text1,
     /// OpenMetrics 1.0 text.
     OpenMetrics,
+    /// `io.prometheus.client.MetricFamily` messages, each behind its length: no lines, and a reader and writer of its own.
+    Protobuf,
 }
 
 impl Format {
-    /// The Content-Type header, spelled as Prometheus 3 spells it.
+    /// The Content-Type header, spelled as Prometheus 3 spells it. Names in protobuf are never escaped, and the header says
+    /// the scheme that was asked for all the same: so does Prometheus's.
     pub fn content_type(self, escaping: Escaping) -> String {
         let media_type = match self {
-            Format::Text => "text/plain; version=0.0.4",
-            Format::Text1 => "text/plain; version=1.0.0",
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::Text1 => "text/plain; version=1.0.0; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         };
-        format!("{media_type}; charset=utf-8; escaping={}", escaping.as_str())
+        format!("{media_type}; escaping={}", escaping.as_str())
     }
 }
 

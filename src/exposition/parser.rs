@@ -156,6 +156,7 @@ impl<'a> Parser<'a> {
         let entry = match self.format {
             Format::Text | Format::Text1 => self.next_text(),
             Format::OpenMetrics => self.next_openmetrics(),
+            Format::Protobuf => Err((self.at, Expected::TextPage)),
         };
         entry.map_err(|fault| locate(self.page, fault))
     }
@@ -171,6 +172,7 @@ impl<'a> Parser<'a> {
         let sample = match self.format {
             Format::Text | Format::Text1 => self.text_sample(start, key_end, Some(line)),
             Format::OpenMetrics => self.openmetrics_sample(start, key_end, Some(line)),
+            Format::Protobuf => Err((self.at, Expected::TextPage)),
         };
         sample.map_err(|fault| locate(self.page, fault))
     }

@@ -1,5 +1,7 @@
 //! Pieces of a page, each appended to a byte vector: names, labels, timestamps, metadata lines.
 //!
+//! Those of the text formats; protobuf has no lines, its pieces are another file's.
+//!
 //! A page is written by many hands (the gateway keeps label pairs ready as text and joins them), so the pieces are
 //! public and there is no page writer. Every piece is what the parsers here and Prometheus read back as the same thing.
 
@@ -84,14 +86,14 @@ pub fn write_sample(
     write_series(out, labels);
     out.push(b' ');
     match format {
-        Format::Text | Format::Text1 => write_value(out, value),
         Format::OpenMetrics => write_openmetrics_value(out, value),
+        _ => write_value(out, value),
     }
     if let Some(timestamp) = timestamp {
         out.push(b' ');
         match format {
-            Format::Text | Format::Text1 => write_millis(out, timestamp),
             Format::OpenMetrics => write_seconds(out, timestamp),
+            _ => write_millis(out, timestamp),
         }
     }
     if let (Format::OpenMetrics, Some(exemplar)) = (format, exemplar) {
@@ -156,7 +158,7 @@ pub fn write_type(out: &mut Vec<u8>, format: Format, family: &str, kind: MetricT
 pub fn write_help(out: &mut Vec<u8>, format: Format, family: &str, help: &str) {
     write_metadata(out, b"# HELP ", family, |out| match format {
         Format::OpenMetrics => write_label_value(out, help),
-        Format::Text | Format::Text1 => write_text_help(out, help),
+        _ => write_text_help(out, help),
     });
 }
 
