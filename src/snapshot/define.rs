@@ -258,7 +258,8 @@ impl Definitions {
         let chunks: Option<Vec<Arc<Chunk>>> = pending.chunks.into_iter().collect();
         let schema = Schema::new(chunks.ok_or(corrupt(Malformed::Short("schema")))?);
         if schema.hash() != hash {
-            return Err(corrupt(Malformed::WrongHash("schema")));
+            let found = u128::from_be_bytes(schema.hash().0);
+            return Err(corrupt(Malformed::WrongHash { what: "schema", found }));
         }
         self.admit(cache.share_schema(schema), limits).map_err(corrupt)?;
         self.pending = None;

@@ -42,8 +42,13 @@ pub enum Malformed {
     #[error("{0} out of place")]
     OutOfPlace(&'static str),
     /// A definition does not have the hash that it was announced with.
-    #[error("{0} does not hash to its name")]
-    WrongHash(&'static str),
+    #[error("{what} hashes to {found:032x} and not to its name")]
+    WrongHash {
+        /// What was defined.
+        what: &'static str,
+        /// Its hash, the first byte the highest.
+        found: u128,
+    },
     /// The two ends disagree about a target's values.
     #[error("values of target {target} differ from the sender's")]
     Drift {
