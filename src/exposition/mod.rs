@@ -1,4 +1,4 @@
-//! Exposition pages: text 0.0.4 and 1.0.0 and OpenMetrics 1.0, read and written, and the negotiation of which to use.
+//! Exposition pages: text 0.0.4 and 1.0.0, OpenMetrics 1.0 and delimited protobuf, and the negotiation of which to use.
 //!
 //! Reading is strict, as Prometheus 3 is: one fault refuses the whole page, because a page cut short or garbled must
 //! never pass for a target whose series vanished. What Prometheus accepts beyond the specifications is accepted too
@@ -16,6 +16,8 @@ mod key;
 mod negotiate;
 mod openmetrics;
 mod parser;
+mod protobuf_histogram;
+mod protobuf_write;
 mod scan;
 mod text;
 mod value;
@@ -29,6 +31,14 @@ pub use format::{ContentTypeError, Format, format_of_content_type};
 pub use key::{LabelPairs, RawExemplar, RawPair};
 pub use negotiate::{Encoding, Negotiated, SCRAPE_ACCEPT, negotiate_encoding, negotiate_federate, negotiate_metrics};
 pub use parser::{Entry, Parser, Remembered, SampleLine, parser};
+pub use protobuf_histogram::{
+    ClassicBucket, ClassicHistogram, is_count, write_classic_histogram, write_federated_histogram,
+    write_native_histogram, write_summary,
+};
+pub use protobuf_write::{
+    write_counter, write_family_head, write_gauge, write_label_pair, write_metric, write_timestamp_ms, write_untyped,
+    write_varint,
+};
 pub use value::parse_value;
 pub use write::{
     write_eof, write_exemplar, write_help, write_label, write_label_value, write_millis, write_name, write_sample,
