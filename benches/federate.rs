@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use fedgate::exposition::Encoding;
-use fedgate::http::render::{Lines, PageBody, Stamps, Style, UntypedPage, respond};
+use fedgate::http::render::{Lines, PageBody, Style, UntypedPage, respond};
 use fedgate::http::selectors::parse_selector;
 use fedgate::model::{Labels, Timestamp};
 use fedgate::runtime::CpuPool;
@@ -71,9 +71,9 @@ fn measure(store: &Store, pool: &CpuPool, what: &str, selector: &str, encoding: 
 fn page(view: Arc<SiteView>, selectors: &[Vec<fedgate::model::Matcher>]) -> PageBody {
     let selection = select(&view, selectors);
     let style = Style {
+        format: fedgate::exposition::Format::Text,
         escaping: fedgate::exposition::Escaping::AllowUtf8,
-        is_openmetrics: false,
-        stamps: Stamps::Millis,
+        has_stamps: true,
         external_labels: Labels::empty(),
         shown_empty: &["instance"],
     };

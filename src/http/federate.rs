@@ -24,9 +24,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
-use super::render::{Lines, OwnPage, PageBody, Stamps, Style, TypedPage, UntypedPage, respond};
+use super::render::{Lines, OwnPage, PageBody, Style, TypedPage, UntypedPage, respond};
 use super::selectors::{FormError, SelectorError, parse_form, parse_selector};
-use crate::exposition::{Format, Negotiated, negotiate_federate};
+use crate::exposition::{Negotiated, negotiate_federate};
 use crate::store::{Selector, SiteView, select};
 
 const ALLOWED: &str = "GET, POST, OPTIONS";
@@ -138,18 +138,16 @@ fn switch(name: &'static str, value: String) -> Result<bool, RequestError> {
 fn page(view: Arc<SiteView>, request: &Request, negotiated: Negotiated, options: &ReaderOptions) -> PageBody {
     let selection = select(&view, &request.selectors);
     let style = Style {
+        format: negotiated.format,
         escaping: negotiated.escaping,
-        is_openmetrics: false,
-        stamps: if request.has_no_stamps { Stamps::None } else { Stamps::Millis },
+        has_stamps: !request.has_no_stamps,
         external_labels: options.external_labels.clone(),
         shown_empty: &["instance"],
     };
     let lines = Lines::new(view, style);
     if request.is_typed {
         let oldest = lines.view().wall - options.lookback;
-        return TypedPage::new(lines, selection, OwnPage::default(), Format::Text)
-            .bounded(oldest, request.limit)
-            .into_body();
+        return TypedPage::new(lines, selection, OwnPage::default()).bounded(oldest, request.limit).into_body();
     }
     UntypedPage::new(lines, selection, options.lookback, request.limit).into_body()
 }

@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
-use super::render::{Lines, OwnPage, PageBody, Stamps, Style, TypedPage, respond};
+use super::render::{Lines, OwnPage, PageBody, Style, TypedPage, respond};
 use super::selectors::parse_form;
-use crate::exposition::{Format, Negotiated, negotiate_metrics};
+use crate::exposition::{Negotiated, negotiate_metrics};
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 use crate::store::{Selector, SiteView, select};
 
@@ -111,20 +111,15 @@ fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool) -> PageBody {
     let everything = [everything()];
     let selectors = if options.metrics_match.is_empty() { &everything } else { &options.metrics_match[..] };
     let selection = select(&view, selectors);
-    let is_openmetrics = negotiated.format == Format::OpenMetrics;
     let style = Style {
+        format: negotiated.format,
         escaping: negotiated.escaping,
-        is_openmetrics,
-        stamps: match (has_stamps, is_openmetrics) {
-            (false, _) => Stamps::None,
-            (true, false) => Stamps::Millis,
-            (true, true) => Stamps::Seconds,
-        },
+        has_stamps,
         external_labels: options.external_labels.clone(),
         shown_empty: empty_labels,
     };
     let oldest = view.wall - options.lookback;
-    TypedPage::new(Lines::new(view, style), selection, own, negotiated.format).bounded(oldest, None).into_body()
+    TypedPage::new(Lines::new(view, style), selection, own).bounded(oldest, None).into_body()
 }
 
 /// `{__name__!=""}`

@@ -10,9 +10,9 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::readers::{header_of, plain_error};
-use super::render::{Lines, OwnPage, Progress, Stamps, Style, TypedPage};
+use super::render::{Lines, OwnPage, Progress, Style, TypedPage};
 use crate::discovery::TargetFault;
-use crate::exposition::{Format, Negotiated, negotiate_metrics};
+use crate::exposition::{Negotiated, negotiate_metrics};
 use crate::model::Labels;
 use crate::push::client::StatusBoard;
 use crate::scrape::{Manager, TargetStatus};
@@ -47,14 +47,14 @@ async fn metrics(State(pages): State<OwnPages>, headers: HeaderMap) -> Response 
 /// The whole page at once: it has some hundred lines.
 fn written(own: OwnPage, negotiated: Negotiated) -> Vec<u8> {
     let style = Style {
+        format: negotiated.format,
         escaping: negotiated.escaping,
-        is_openmetrics: negotiated.format == Format::OpenMetrics,
-        stamps: Stamps::None,
+        has_stamps: false,
         external_labels: Labels::empty(),
         shown_empty: &[],
     };
     let lines = Lines::new(Arc::default(), style);
-    let mut page = TypedPage::new(lines, Selection::default(), own, negotiated.format).into_body();
+    let mut page = TypedPage::new(lines, Selection::default(), own).into_body();
     let mut bytes = Vec::new();
     while page(&mut bytes, usize::MAX) == Progress::More {}
     bytes

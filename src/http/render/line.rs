@@ -1,4 +1,4 @@
-//! One line: `name{own labels,appended labels} value timestamp`.
+//! One line: `name{own labels,appended labels} value timestamp`, or in protobuf the labels of one Metric.
 //!
 //! Invariant: the own labels (a series' pairs over its target's labels) stand first, sorted by name; then, sorted among
 //! themselves, the appended ones (the inventory's, the gateway's external labels, labels to show empty) that the series
@@ -8,38 +8,28 @@
 //! and each list of target label names ([`Place`]), and a line is then a few copies: target labels up to the pair's place,
 //! the pair, … the rest of the target's labels, the tail.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use crate::exposition::{
-    Escaping, escape_label_name, escape_metric_name, write_label, write_millis, write_name, write_openmetrics_value,
-    write_seconds, write_value,
+    Escaping, Format, escape_label_name, escape_metric_name, write_label, write_label_pair, write_millis, write_name,
+    write_openmetrics_value, write_seconds, write_timestamp_ms, write_value,
 };
 use crate::model::{Labels, Timestamp, is_legacy_metric_name};
 use crate::snapshot::Chunk;
 use crate::store::{SiteView, TargetView};
 
-/// How timestamps are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stamps {
-    /// Not at all.
-    None,
-    /// Milliseconds: the text format.
-    Millis,
-    /// Seconds: OpenMetrics.
-    Seconds,
-}
-
 /// What all lines of a page have in common.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// How names outside the classic grammar are written.
+    /// How lines, numbers and timestamps are written.
+    pub format: Format,
+    /// How names outside the classic grammar are written. Protobuf has them as they are.
     pub escaping: Escaping,
-    /// Whether integers are written as OpenMetrics' floats.
-    pub is_openmetrics: bool,
-    /// How timestamps are written.
-    pub stamps: Stamps,
+    /// Whether samples have timestamps.
+    pub has_stamps: bool,
     /// The gateway's own external labels.
     pub external_labels: Labels,
     /// Labels that are written with an empty value where a series lacks them.
@@ -62,27 +52,51 @@ impl Style {
         open
     }
 
+    /// A label under the name that the page has for it.
     fn write_label(&self, out: &mut Vec<u8>, name: &str, value: &str) {
-        write_label(out, &escape_label_name(name, self.escaping), value);
+        if self.format == Format::Protobuf {
+            return write_label_pair(out, name, value);
+        }
+        write_label(out, name, value);
         out.push(b',');
+    }
+
+    /// The name of a label on the page.
+    fn label_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.format == Format::Protobuf { Cow::Borrowed(name) } else { escape_label_name(name, self.escaping) }
+    }
+
+    /// What follows a series' labels on its line.
+    fn close(&self, out: &mut Vec<u8>) {
+        if self.format == Format::Protobuf {
+            return;
+        }
+        match out.last_mut() {
+            Some(last) if *last == b',' => *last = b'}',
+            _ => out.truncate(out.len() - 1),
+        }
+        out.push(b' ');
     }
 
     /// Appends a sample's value.
     pub fn write_value(&self, out: &mut Vec<u8>, value: f64) {
-        if self.is_openmetrics { write_openmetrics_value(out, value) } else { write_value(out, value) }
+        if self.format == Format::OpenMetrics { write_openmetrics_value(out, value) } else { write_value(out, value) }
     }
 
-    /// Appends a sample's timestamp with the blank before it.
+    /// Appends a sample's timestamp, where the page has them, with the blank before it.
     pub fn write_stamp(&self, out: &mut Vec<u8>, timestamp: Timestamp) {
-        match self.stamps {
-            Stamps::None => {}
-            Stamps::Millis => {
-                out.push(b' ');
-                write_millis(out, timestamp);
-            }
-            Stamps::Seconds => {
+        if !self.has_stamps {
+            return;
+        }
+        match self.format {
+            Format::Protobuf => write_timestamp_ms(out, timestamp),
+            Format::OpenMetrics => {
                 out.push(b' ');
                 write_seconds(out, timestamp);
+            }
+            Format::Text | Format::Text1 => {
+                out.push(b' ');
+                write_millis(out, timestamp);
             }
         }
     }
@@ -113,47 +127,42 @@ fn write_all(style: &Style, out: &mut Vec<u8>, own: &[(&str, &str)], appended: &
     let labels = own.iter().copied().chain(lacking.map(|(name, value)| (name.as_str(), value.as_str())));
     let mut written = Vec::with_capacity(own.len() + appended.len());
     for (name, value) in labels {
-        let name = escape_label_name(name, style.escaping);
+        let name = style.label_name(name);
         if !written.contains(&name) {
-            write_label(out, &name, value);
-            out.push(b',');
+            style.write_label(out, &name, value);
             written.push(name);
         }
     }
-    match out.last_mut() {
-        Some(last) if *last == b',' => *last = b'}',
-        _ => out.truncate(out.len() - 1),
-    }
-    out.push(b' ');
+    style.close(out);
 }
 
 /// Where a pair stands among its target's labels.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(super) struct Place {
     /// How many of the target's labels stand before it.
-    before: u16,
+    pub(super) before: u16,
     /// It replaces the target's label of the same name.
-    replaces: bool,
+    pub(super) replaces: bool,
     /// It is not written: the series lacks the label.
-    is_empty: bool,
+    pub(super) is_empty: bool,
     /// It has to do with an appended label or its name needs another form: the line is put together label by label.
-    is_special: bool,
+    pub(super) is_special: bool,
 }
 
-/// A target's part of its lines.
-struct TargetText {
+/// A target's part of its lines; in protobuf the same things as fields of a Metric.
+pub(super) struct TargetText {
     /// `a="b",c="d",`
-    labels: Box<[u8]>,
+    pub(super) labels: Box<[u8]>,
     /// Where each of the target's labels ends in `labels`; a zero in front.
-    ends: Box<[u32]>,
+    pub(super) ends: Box<[u32]>,
     /// `cluster="alpha",environment="production"} `
-    tail: Arc<[u8]>,
+    pub(super) tail: Arc<[u8]>,
     /// ` 1795174520123\n`
-    stamp: Box<[u8]>,
+    pub(super) stamp: Box<[u8]>,
     /// Which list of label names its pairs interleave with.
     shape: u32,
     /// Nothing is appended, so the last comma must go; or a name needs another form, which another label may have.
-    is_special: bool,
+    pub(super) is_special: bool,
     /// For each of its chunks, the number of its places; [`UNKNOWN`] before it is met.
     places: Box<[u32]>,
 }
@@ -175,12 +184,12 @@ pub struct Lines {
 
 /// A target and one of its chunks, prepared.
 pub struct RunLines<'a> {
-    lines: &'a Lines,
-    target: &'a TargetView,
-    text: &'a TargetText,
-    appended: &'a [(String, String)],
-    chunk: &'a Chunk,
-    places: &'a [Place],
+    pub(super) lines: &'a Lines,
+    pub(super) target: &'a TargetView,
+    pub(super) text: &'a TargetText,
+    pub(super) appended: &'a [(String, String)],
+    pub(super) chunk: &'a Chunk,
+    pub(super) places: &'a [Place],
 }
 
 impl Lines {
@@ -249,20 +258,25 @@ impl Lines {
         let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         for (name, value) in &**labels {
-            self.style.write_label(&mut text, name, value);
+            self.style.write_label(&mut text, &self.style.label_name(name), value);
             ends.push(text.len() as u32);
         }
         let lacking = appended.iter().filter(|(name, _)| labels.get(name).is_none());
         let mut tail = Vec::new();
-        lacking.for_each(|(name, value)| self.style.write_label(&mut tail, name, value));
-        let is_foreign = |name: &str| escape_label_name(name, self.style.escaping) != name;
+        for (name, value) in lacking {
+            self.style.write_label(&mut tail, &self.style.label_name(name), value);
+        }
+        let is_foreign = |name: &str| self.style.label_name(name) != name;
         let has_foreign =
             labels.iter().any(|(name, _)| is_foreign(name)) || appended.iter().any(|(name, _)| is_foreign(name));
-        let is_special = tail.pop().is_none() || has_foreign;
-        tail.extend_from_slice(b"} ");
         let mut stamp = Vec::new();
         self.style.write_stamp(&mut stamp, site.target.started);
-        stamp.push(b'\n');
+        let mut is_special = has_foreign;
+        if self.style.format != Format::Protobuf {
+            is_special |= tail.pop().is_none();
+            tail.extend_from_slice(b"} ");
+            stamp.push(b'\n');
+        }
         let mut names: Vec<Box<str>> = labels.iter().map(|(name, _)| name.into()).collect();
         names.push("".into());
         names.extend(appended.iter().map(|(name, _)| name.as_str().into()));
@@ -280,7 +294,7 @@ impl Lines {
         let place = |id: usize| {
             let pair = chunk.pair(crate::snapshot::PairId(id as u16));
             let found = names.binary_search(&pair.name);
-            let is_foreign = escape_label_name(pair.name, self.style.escaping) != pair.name;
+            let is_foreign = self.style.label_name(pair.name) != pair.name;
             Place {
                 before: found.unwrap_or_else(|before| before) as u16,
                 replaces: found.is_ok(),
@@ -336,7 +350,7 @@ impl RunLines<'_> {
     }
 
     #[cold]
-    fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
+    pub(super) fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
         out.extend_from_slice(open);
         let pairs: Vec<(&str, &str)> = self
             .chunk

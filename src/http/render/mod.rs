@@ -13,7 +13,7 @@ mod typed;
 mod untyped;
 
 pub use block::{PageBody, PageError, Progress, respond};
-pub use line::{Lines, Stamps, Style};
+pub use line::{Lines, Style};
 pub use own::OwnPage;
 pub use typed::TypedPage;
 pub use untyped::UntypedPage;

@@ -54,7 +54,8 @@ struct Position {
 
 impl TypedPage {
     /// A page of everything that is selected and of fedgate's own metrics.
-    pub fn new(lines: Lines, selection: Selection, own: OwnPage, format: Format) -> TypedPage {
+    pub fn new(lines: Lines, selection: Selection, own: OwnPage) -> TypedPage {
+        let format = lines.style().format;
         let metrics = metrics_of(&lines, &selection, own);
         let declared: Vec<(&str, Declared)> =
             metrics.iter().map(|metric| (metric.name.as_str(), declared_of(&lines, &selection, metric))).collect();
