@@ -50,7 +50,7 @@ fn measure(store: &Store, pool: &CpuPool, what: &str, selector: &str, encoding: 
     let selector = vec![parse_selector(selector).expect("a selector")];
     let wall = Timestamp(shape::START + shape::ROUNDS as i64 * shape::INTERVAL_MS);
     let view = store.view(wall, Instant::now(), None);
-    let series = select(&view, &selector).series(&view);
+    let series = select(&view, &selector).series();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let (cpu, started) = (shape::cpu_time(), Instant::now());
     let (bytes, first) = runtime.block_on(async {

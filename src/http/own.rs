@@ -54,9 +54,9 @@ fn written(own: OwnPage, negotiated: Negotiated) -> Vec<u8> {
         shown_empty: &[],
     };
     let lines = Lines::new(Arc::default(), style);
-    let mut page = TypedPage::new(lines, Selection::default(), own).into_body();
+    let page = TypedPage::new(lines, Selection::default(), own).into_body();
     let mut bytes = Vec::new();
-    while page(&mut bytes, usize::MAX) == Progress::More {}
+    page.for_each(|mut piece| while piece(&mut bytes, usize::MAX) == Progress::More {});
     bytes
 }
 

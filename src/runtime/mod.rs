@@ -9,7 +9,7 @@ pub mod shutdown;
 pub mod signals;
 pub mod tasks;
 
-pub use pool::{CpuPool, PoolError};
+pub use pool::{CpuPool, PoolError, Started};
 pub use shutdown::{Ending, Shutdown, Stage};
 pub use tasks::Tasks;
 

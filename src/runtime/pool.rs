@@ -11,7 +11,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
@@ -39,8 +41,20 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct CpuPool {
     shared: Arc<Shared>,
+    threads: usize,
     /// Dropped with the last handle, which closes the queue.
     _closer: Arc<Closer>,
+}
+
+/// A job that was queued; awaiting it gives its result.
+pub struct Started<T>(oneshot::Receiver<T>);
+
+impl<T> Future for Started<T> {
+    type Output = Result<T, PoolError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|done| done.map_err(|_| PoolError::Panicked))
+    }
 }
 
 struct Shared {
@@ -73,11 +87,17 @@ impl CpuPool {
     pub fn new(threads: usize) -> std::io::Result<CpuPool> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
         let closer = Arc::new(Closer(shared.clone()));
-        for number in 0..threads.max(1) {
+        let threads = threads.max(1);
+        for number in 0..threads {
             let shared = shared.clone();
             std::thread::Builder::new().name(format!("cpu-{number}")).spawn(move || shared.work())?;
         }
-        Ok(CpuPool { shared, _closer: closer })
+        Ok(CpuPool { shared, threads, _closer: closer })
+    }
+
+    /// How many jobs run at once.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Runs `job` in the turn of `key` (a cluster's name, or what else shall be served evenly). If the caller stops
@@ -87,6 +107,15 @@ impl CpuPool {
         key: &Arc<str>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
+        self.start(key, job)?.await
+    }
+
+    /// As [`CpuPool::run`], but the job is queued at once, not when somebody waits for it.
+    pub fn start<T: Send + 'static>(
+        &self,
+        key: &Arc<str>,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Started<T>, PoolError> {
         let (give, take) = oneshot::channel();
         self.shared.push(
             key,
@@ -95,7 +124,14 @@ impl CpuPool {
                 Err(panic) => tracing::error!(panic = panic_text(&*panic), "job of the CPU pool panicked"),
             }),
         )?;
-        take.await.map_err(|_| PoolError::Panicked)
+        Ok(Started(take))
+    }
+
+    /// Whether half of the key's places are free: who only works ahead leaves the others to those who must.
+    pub fn has_room(&self, key: &str) -> bool {
+        let queue = self.shared.lock();
+        let waiting = queue.by_key.get(key).map_or(0, VecDeque::len);
+        waiting < JOBS_PER_KEY_MAX / 2 && queue.waiting < JOBS_MAX / 2
     }
 
     /// Jobs that wait for a worker.

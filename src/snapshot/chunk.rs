@@ -200,6 +200,20 @@ impl Chunk {
         }
     }
 
+    /// [`Pair::text`] alone; `None` where the value is empty, so that there is nothing to write.
+    #[inline]
+    pub fn text_of(&self, id: PairId) -> Option<&[u8]> {
+        let entry = &self.pairs[usize::from(id.0)];
+        if entry.is_empty {
+            return None;
+        }
+        let (start, length) = (entry.start as usize, entry.text_length as usize);
+        let raw = usize::from(entry.name_length) + usize::from(entry.value_length_less_one) + 1;
+        // As in `pair`: name and value stand before the text where it is not made of them as they are.
+        let start = if length == raw + 3 { start } else { start + raw };
+        Some(&self.text.as_bytes()[start..start + length])
+    }
+
     /// The whole label set of a slot's series: its own labels over its target's. `None` where it is free.
     pub fn labels(&self, slot: usize, target: &Labels) -> Option<Labels> {
         let name = self.name_of(slot)?;

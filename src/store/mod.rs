@@ -31,7 +31,7 @@ pub use inventory::{
     CLUSTER, ClusterLimits, ClusterPolicy, ENVIRONMENT, Inventory, InventoryError, LabelConflict, Maintenance,
     Membership,
 };
-pub use layout::{IndexedChunk, Layout, NameRun};
+pub use layout::{IndexedChunk, Layout, NameList, NameRun};
 pub use refusal::Refusal;
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;

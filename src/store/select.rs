@@ -4,18 +4,20 @@
 //! and the selectors alone, order included: names in byte order, under each the targets in the view's order, in each
 //! the slots ascending.
 //!
-//! A matcher is decided as early as its label allows: by metric name once a name for the whole site; by the target and
-//! its cluster where no series of a chunk has the label; by the chunk's table of pairs (each pair once); and only what
-//! is then open, slot by slot. A series' own label stands before its target's, and that before the inventory's.
+//! A matcher is decided as early as its label allows: on `cluster` and `environment` once a cluster, whose targets are then
+//! not looked at; by metric name once a name for the whole site, and once a list of names that chunks have in common; by
+//! the target and its cluster where no series of a chunk has the label; by the chunk's table of pairs (each pair once);
+//! and only what is then open, slot by slot. A series' own label stands before its target's, and that before the inventory's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::facts::{CLUSTER_FAMILIES, COLLECTOR_UP, FactFamily, SCRAPE_FAMILIES, scrape_values};
-use super::layout::{IndexedChunk, NameRun, pairs_of};
+use super::inventory::{CLUSTER, ENVIRONMENT};
+use super::layout::{IndexedChunk, NameList, NameRun};
 use super::view::{SiteTarget, SiteView, TargetView};
 use crate::model::{Labels, METRIC_NAME, Matcher};
-use crate::snapshot::NameId;
+use crate::snapshot::{NameId, PairId};
 
 /// The label of `fedgate_collector_up` that names the identity.
 pub const COLLECTOR: &str = "collector";
@@ -31,12 +33,19 @@ pub struct PickedRun {
     /// Index into the target's chunks.
     pub chunk: u32,
     run: u16,
-    picked: u16,
+    count: u16,
     first: u32,
 }
 
-/// [`PickedRun::picked`] where the whole run is meant.
-const WHOLE_RUN: u16 = u16::MAX;
+impl PickedRun {
+    /// How many slots there are.
+    pub fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+}
+
+/// [`PickedRun::first`] where the whole run is meant.
+const WHOLE_RUN: u32 = u32::MAX;
 
 /// A series that the gateway makes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +79,8 @@ pub struct Selection {
 
 impl Selection {
     /// How many series there are: pushed ones, whether or not they have a sample now, and the gateway's own.
-    pub fn series(&self, view: &SiteView) -> usize {
-        let pushed = |rows: &NamedRows| rows.runs.iter().map(|run| self.slots_of(view, run).len()).sum::<usize>();
+    pub fn series(&self) -> usize {
+        let pushed = |rows: &NamedRows| rows.runs.iter().map(PickedRun::count).sum::<usize>();
         self.names.iter().map(|rows| pushed(rows) + rows.facts.len()).sum()
     }
 
@@ -83,26 +92,32 @@ impl Selection {
 
     /// The slots that a run stands for, ascending, within its chunk.
     pub fn slots_of<'a>(&'a self, view: &'a SiteView, run: &PickedRun) -> &'a [u8] {
-        if run.picked == WHOLE_RUN {
+        if run.first == WHOLE_RUN {
             let chunk = &view.targets[run.target as usize].target.layout.chunks()[run.chunk as usize];
             return chunk.slots_of(&chunk.runs()[usize::from(run.run)]);
         }
-        &self.slots[run.first as usize..][..usize::from(run.picked)]
+        &self.slots[run.first as usize..][..run.count()]
     }
 }
 
 /// Finds every series that any of `selectors` names.
 pub fn select(view: &SiteView, selectors: &[Selector]) -> Selection {
     let mut search = Search::new(view, selectors);
+    let open: Vec<Vec<bool>> = view.clusters.iter().map(|cluster| search.open_in(&cluster.policy.labels)).collect();
     for (index, target) in view.targets.iter().enumerate() {
-        search.target(index as u32, target);
+        let open = &open[target.cluster as usize];
+        if open.contains(&true) {
+            search.target(index as u32, target, open);
+        }
     }
     search.finish()
 }
 
-/// Name matchers apart from the others: they are decided once a name.
+/// Matchers by what decides them.
 struct Conditions<'a> {
     name: Vec<&'a Matcher>,
+    /// Of labels that no push can have of its own: the inventory decides.
+    cluster: Vec<&'a Matcher>,
     labels: Vec<&'a Matcher>,
     /// Which of [`SCRAPE_FAMILIES`] the name matchers accept.
     scrape_names: [bool; SCRAPE_FAMILIES.len()],
@@ -110,29 +125,42 @@ struct Conditions<'a> {
 
 impl<'a> Conditions<'a> {
     fn new(selector: &'a Selector) -> Conditions<'a> {
-        let (name, labels): (Vec<_>, Vec<_>) = selector.iter().partition(|matcher| matcher.name == METRIC_NAME);
+        let (name, others): (Vec<_>, Vec<_>) = selector.iter().partition(|matcher| matcher.name == METRIC_NAME);
+        let (cluster, labels) =
+            others.into_iter().partition(|matcher| matcher.name == CLUSTER || matcher.name == ENVIRONMENT);
         let scrape_names = SCRAPE_FAMILIES.map(|family| name.iter().all(|matcher| matcher.matches(family.name)));
-        Conditions { name, labels, scrape_names }
+        Conditions { name, cluster, labels, scrape_names }
     }
 
     fn accept_name(&self, name: &str) -> bool {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
+
+    fn accept_cluster(&self, inventory: &Labels) -> bool {
+        self.cluster.iter().all(|matcher| matcher.matches(inventory.get(&matcher.name).unwrap_or_default()))
+    }
 }
 
-/// What was decided of a metric name.
+/// What was decided of a metric name that some selector accepts.
+#[derive(Clone)]
 struct NameVerdict {
+    /// Where its rows are collected.
+    rows: usize,
     /// Selectors that accept it, by number.
-    accepted: Box<[u16]>,
-    /// Where its rows are collected, once there are any.
-    rows: Option<usize>,
+    accepted: Arc<[u16]>,
 }
+
+/// The accepted ones of a list of names, each with its place there.
+type ListVerdict = Arc<[(u16, NameVerdict)]>;
+
+/// Verdicts by the address of what is interned.
+type Verdicts<T> = hashbrown::HashMap<usize, T, foldhash::fast::FixedState>;
 
 struct Search<'a> {
     view: &'a SiteView,
     conditions: Vec<Conditions<'a>>,
-    /// By the interned name's address.
-    verdicts: hashbrown::HashMap<usize, NameVerdict, foldhash::fast::FixedState>,
+    by_name: Verdicts<Option<NameVerdict>>,
+    by_list: Verdicts<ListVerdict>,
     names: Vec<NamedRows>,
     facts: BTreeMap<&'static str, Vec<FactRow>>,
     slots: Vec<u8>,
@@ -141,52 +169,88 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(view: &'a SiteView, selectors: &'a [Selector]) -> Search<'a> {
         let conditions = selectors.iter().filter(|selector| !selector.is_empty()).map(Conditions::new).collect();
-        let verdicts = hashbrown::HashMap::with_hasher(foldhash::fast::FixedState::default());
-        Search { view, conditions, verdicts, names: Vec::new(), facts: BTreeMap::new(), slots: Vec::new() }
+        let (by_name, by_list) = (Verdicts::default(), Verdicts::default());
+        Search { view, conditions, by_name, by_list, names: Vec::new(), facts: BTreeMap::new(), slots: Vec::new() }
     }
 
-    fn target(&mut self, index: u32, site: &SiteTarget) {
+    /// Which selectors may name series of a cluster with these labels.
+    fn open_in(&self, inventory: &Labels) -> Vec<bool> {
+        self.conditions.iter().map(|one| one.accept_cluster(inventory)).collect()
+    }
+
+    fn target(&mut self, index: u32, site: &SiteTarget, open: &[bool]) {
         let inventory = &self.view.clusters[site.cluster as usize].policy.labels;
         let scope = Scope { target: &site.target.labels, inventory };
-        let fallbacks: Vec<Vec<bool>> = self.conditions.iter().map(|one| scope.fallbacks(&one.labels)).collect();
+        let fallbacks: Vec<Option<Vec<bool>>> =
+            self.conditions.iter().zip(open).map(|(one, open)| open.then(|| scope.fallbacks(&one.labels))).collect();
         self.scrape_facts(index, &site.target, &fallbacks);
         for (number, chunk) in site.target.layout.chunks().iter().enumerate() {
             self.chunk(index, number as u32, chunk, &scope, &fallbacks);
         }
     }
 
-    fn chunk(&mut self, target: u32, number: u32, chunk: &IndexedChunk, scope: &Scope<'_>, fallbacks: &[Vec<bool>]) {
-        let mut filters: Vec<Filter> = Vec::new();
-        for (run_number, run) in chunk.runs().iter().enumerate() {
-            let verdict = verdict_of(&mut self.verdicts, &self.conditions, &run.name);
-            if verdict.accepted.is_empty() {
-                continue;
-            }
-            if filters.is_empty() {
-                let of_each = self.conditions.iter().zip(fallbacks);
-                filters = of_each.map(|(one, known)| Filter::new(chunk, &one.labels, known, scope)).collect();
-                if filters.iter().all(|filter| matches!(filter, Filter::Nothing)) {
-                    return;
-                }
-            }
-            let first = self.slots.len() as u32;
-            let open = verdict.accepted.iter().map(|selector| &filters[usize::from(*selector)]);
-            let picked = pick(&mut self.slots, chunk, run, open);
-            if picked > 0 {
-                let names = &mut self.names;
-                let rows = *verdict.rows.get_or_insert_with(|| {
-                    names.push(NamedRows { name: run.name.clone(), runs: Vec::new(), facts: Vec::new() });
-                    names.len() - 1
-                });
-                let run = PickedRun { target, chunk: number, run: run_number as u16, picked, first };
-                self.names[rows].runs.push(run);
+    fn chunk(
+        &mut self,
+        target: u32,
+        number: u32,
+        chunk: &IndexedChunk,
+        scope: &Scope<'_>,
+        fallbacks: &[Option<Vec<bool>>],
+    ) {
+        let verdict = self.verdict_of(chunk.names());
+        if verdict.is_empty() {
+            return;
+        }
+        let of_each = self.conditions.iter().zip(fallbacks);
+        let filters: Vec<Filter> = of_each
+            .map(|(one, known)| {
+                known.as_ref().map_or(Filter::Nothing, |known| Filter::new(chunk, &one.labels, known, scope))
+            })
+            .collect();
+        if filters.iter().all(|filter| matches!(filter, Filter::Nothing)) {
+            return;
+        }
+        for (number_of_run, name) in &*verdict {
+            let run = &chunk.runs()[usize::from(*number_of_run)];
+            let open = name.accepted.iter().map(|selector| &filters[usize::from(*selector)]);
+            let (first, count) = pick(&mut self.slots, chunk, run, open);
+            if count > 0 {
+                let run = PickedRun { target, chunk: number, run: *number_of_run, count, first };
+                self.names[name.rows].runs.push(run);
             }
         }
     }
 
+    fn verdict_of(&mut self, list: &NameList) -> ListVerdict {
+        let address = list.as_ptr().addr();
+        if let Some(known) = self.by_list.get(&address) {
+            return known.clone();
+        }
+        let names = list.iter().enumerate();
+        let accepted = names.filter_map(|(at, name)| Some((at as u16, self.verdict_of_name(name)?)));
+        let verdict: ListVerdict = accepted.collect();
+        self.by_list.insert(address, verdict.clone());
+        verdict
+    }
+
+    fn verdict_of_name(&mut self, name: &Arc<str>) -> Option<NameVerdict> {
+        let (conditions, names) = (&self.conditions, &mut self.names);
+        let decide = || {
+            let accepted = (0..conditions.len()).filter(|at| conditions[*at].accept_name(name)).map(|at| at as u16);
+            let accepted: Arc<[u16]> = accepted.collect();
+            if accepted.is_empty() {
+                return None;
+            }
+            names.push(NamedRows { name: name.clone(), runs: Vec::new(), facts: Vec::new() });
+            Some(NameVerdict { rows: names.len() - 1, accepted })
+        };
+        self.by_name.entry(Arc::as_ptr(name).addr()).or_insert_with(decide).clone()
+    }
+
     /// The series of the scrape itself: their labels are the target's alone.
-    fn scrape_facts(&mut self, index: u32, target: &TargetView, fallbacks: &[Vec<bool>]) {
-        let open: Vec<usize> = (0..fallbacks.len()).filter(|at| fallbacks[*at].iter().all(|holds| *holds)).collect();
+    fn scrape_facts(&mut self, index: u32, target: &TargetView, fallbacks: &[Option<Vec<bool>>]) {
+        let holds = |known: &Option<Vec<bool>>| known.as_ref().is_some_and(|known| !known.contains(&false));
+        let open: Vec<usize> = (0..fallbacks.len()).filter(|at| holds(&fallbacks[*at])).collect();
         if open.is_empty() {
             return;
         }
@@ -217,7 +281,8 @@ impl<'a> Search<'a> {
             _ => labels.get(name).unwrap_or_default(),
         };
         let named = self.conditions.iter().any(|one| {
-            one.accept_name(family.name) && one.labels.iter().all(|matcher| matcher.matches(value_of(&matcher.name)))
+            let mut labels = one.cluster.iter().chain(&one.labels);
+            one.accept_name(family.name) && labels.all(|matcher| matcher.matches(value_of(&matcher.name)))
         });
         if named {
             self.facts.entry(family.name).or_default().push(row);
@@ -226,6 +291,7 @@ impl<'a> Search<'a> {
 
     fn finish(mut self) -> Selection {
         self.cluster_facts();
+        self.names.retain(|rows| !rows.runs.is_empty());
         for (name, facts) in self.facts {
             match self.names.iter_mut().find(|rows| &*rows.name == name) {
                 Some(rows) => rows.facts = facts,
@@ -237,29 +303,21 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Adds the slots of a run that one of the filters lets pass, and says how many; a whole run is not written out.
+/// Adds the slots of a run that one of the filters lets pass, and says where and how many; a whole run is not written out.
+#[inline]
 fn pick<'f>(
     slots: &mut Vec<u8>,
     chunk: &IndexedChunk,
     run: &NameRun,
     open: impl Iterator<Item = &'f Filter> + Clone,
-) -> u16 {
+) -> (u32, u16) {
     if open.clone().any(|filter| matches!(filter, Filter::All)) {
-        return WHOLE_RUN;
+        return (WHOLE_RUN, run.count());
     }
-    let before = slots.len();
+    let first = slots.len();
     let passes = |slot: u8| open.clone().any(|filter| filter.passes(chunk, usize::from(slot)));
     slots.extend(chunk.slots_of(run).iter().filter(|slot| passes(**slot)));
-    (slots.len() - before) as u16
-}
-
-type Verdicts = hashbrown::HashMap<usize, NameVerdict, foldhash::fast::FixedState>;
-
-fn verdict_of<'a>(verdicts: &'a mut Verdicts, conditions: &[Conditions<'_>], name: &Arc<str>) -> &'a mut NameVerdict {
-    verdicts.entry(Arc::as_ptr(name).addr()).or_insert_with(|| {
-        let accepted = (0..conditions.len()).filter(|at| conditions[*at].accept_name(name)).map(|at| at as u16);
-        NameVerdict { accepted: accepted.collect(), rows: None }
-    })
+    (first as u32, (slots.len() - first) as u16)
 }
 
 /// The labels that a series has without saying so.
@@ -324,12 +382,11 @@ impl Filter {
 impl PairVerdicts {
     /// `None` where no series of the chunk has the label.
     fn new(chunk: &IndexedChunk, matcher: &Matcher, fallback: bool, scope: &Scope<'_>) -> Option<PairVerdicts> {
-        if !chunk.may_have_label(&matcher.name) {
-            return None;
-        }
-        let by_pair = pairs_of(chunk.chunk())
-            .map(|(_, pair)| (pair.name == matcher.name).then(|| matcher.matches(scope.seen(pair.name, pair.value))))
-            .collect();
+        let label = chunk.labels().binary_search_by(|name| (**name).cmp(&matcher.name)).ok()? as u16;
+        let value_of = |pair: usize| chunk.chunk().pair(PairId(pair as u16)).value;
+        let decide = |pair| matcher.matches(scope.seen(&matcher.name, value_of(pair)));
+        let labels = chunk.pair_labels().iter().enumerate();
+        let by_pair = labels.map(|(pair, of)| (*of == label).then(|| decide(pair))).collect();
         Some(PairVerdicts { by_pair, fallback })
     }
 

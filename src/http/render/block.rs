@@ -1,112 +1,59 @@
-//! A page as a response body: block by block, made when the reader takes it.
+//! A page as a response body: cut in pieces that several threads write, sent in order.
 //!
-//! Invariant: at most one block of a page exists at a time, and no thread waits for a reader: a block is a job of the CPU
-//! pool that begins when the one before it was taken. An error after the first byte aborts the connection, so that a cut
-//! page never looks whole to a scraper.
+//! Invariant: of a page at most [`AHEAD_MAX`] blocks, and no more than the pool has threads, are in work or wait for their
+//! reader, beside the one that it is taking; nothing is made ahead of a reader that does not read on, and no thread waits
+//! for one. An error after the first byte aborts the connection, so that a cut page never looks whole to a scraper.
+//!
+//! All readers' blocks are one key of the CPU pool: however many scrape at once, a cluster's push waits for the blocks in
+//! work and for one more.
 
-use std::io::{self, Write};
+use std::collections::VecDeque;
+use std::io;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 
+use super::compress::{Compressed, Framing, compress};
 use crate::exposition::Encoding;
-use crate::runtime::{CpuPool, PoolError};
+use crate::runtime::{CpuPool, PoolError, Started};
 
-/// Plain bytes after which a block is sent. What is written at once may pass it: the samples of one target in a family.
-const BLOCK_BYTES: usize = 128 << 10;
-/// The first block is small, so that the reader soon has its first byte; compressors may keep it for the next one.
-const FIRST_BLOCK_BYTES: usize = 8 << 10;
+/// Plain bytes after which a block is sent, though its piece has more. What is written at once may pass it: the samples of
+/// one target in a family.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks of one page that may be in work or wait for its reader, on a machine with as many cores or more.
+const AHEAD_MAX: usize = 8;
 
-/// Whether a page has more to write.
+/// Whether a piece has more to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Ask again.
     More,
-    /// The page is whole.
+    /// The piece is whole.
     Done,
 }
 
-/// Writes a page up to about so many bytes a call: `write(out, bytes)` returns once `out` has reached `bytes`.
-pub type PageBody = Box<dyn FnMut(&mut Vec<u8>, usize) -> Progress + Send>;
+/// Writes a piece up to about so many bytes a call: `write(out, bytes)` returns once `out` has reached `bytes`.
+pub type Piece = Box<dyn FnMut(&mut Vec<u8>, usize) -> Progress + Send>;
 
-enum Compressor {
-    Identity,
-    Gzip(GzEncoder<Vec<u8>>),
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+/// The pieces of a page in order, planned before the first is written; each is written by itself, on any thread. The first
+/// one should be small, so that the reader soon has its first byte.
+pub type PageBody = Box<dyn Iterator<Item = Piece> + Send>;
+
+/// A block, and its piece where that has more.
+struct Made {
+    block: Compressed,
+    rest: Option<Piece>,
 }
 
-impl Compressor {
-    fn new(encoding: Encoding) -> io::Result<Compressor> {
-        Ok(match encoding {
-            Encoding::Identity => Compressor::Identity,
-            Encoding::Gzip => Compressor::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::fast())),
-            Encoding::Zstd => Compressor::Zstd(zstd::stream::write::Encoder::new(Vec::new(), 1)?),
-        })
-    }
-
-    /// Compresses what is in `plain` and empties it; what comes out may lag behind.
-    fn compress(&mut self, plain: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-        let compressed = match self {
-            Compressor::Identity => return Ok(std::mem::take(plain)),
-            Compressor::Gzip(encoder) => {
-                encoder.write_all(plain)?;
-                std::mem::take(encoder.get_mut())
-            }
-            Compressor::Zstd(encoder) => {
-                encoder.write_all(plain)?;
-                std::mem::take(encoder.get_mut())
-            }
-        };
-        plain.clear();
-        Ok(compressed)
-    }
-
-    fn finish(self) -> io::Result<Vec<u8>> {
-        match self {
-            Compressor::Identity => Ok(Vec::new()),
-            Compressor::Gzip(encoder) => encoder.finish(),
-            Compressor::Zstd(encoder) => encoder.finish(),
-        }
-    }
+fn make(encoding: Encoding, mut piece: Piece) -> io::Result<Made> {
+    let (block, progress) = compress(encoding, |out| piece(out, BLOCK_BYTES))?;
+    Ok(Made { block, rest: (progress == Progress::More).then_some(piece) })
 }
 
-/// What turns a page into blocks; moves into each job and back.
-struct Blocks {
-    page: PageBody,
-    plain: Vec<u8>,
-    compressor: Option<Compressor>,
-    bytes: usize,
-}
-
-impl Blocks {
-    /// The next block; an empty one stands at the end only.
-    fn next(&mut self) -> io::Result<Bytes> {
-        let bytes = std::mem::replace(&mut self.bytes, BLOCK_BYTES);
-        while let Some(compressor) = &mut self.compressor {
-            let progress = (self.page)(&mut self.plain, bytes);
-            let mut block = compressor.compress(&mut self.plain)?;
-            if progress == Progress::Done {
-                if let Some(compressor) = self.compressor.take() {
-                    block.extend(compressor.finish()?);
-                }
-                return Ok(block.into());
-            }
-            if !block.is_empty() {
-                return Ok(block.into());
-            }
-        }
-        Ok(Bytes::new())
-    }
-
-    fn is_done(&self) -> bool {
-        self.compressor.is_none()
-    }
-}
-
-/// Why a page could not be begun: no byte of it was sent.
+/// Why a page ended before its end, or could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// The pool takes no more.
@@ -118,26 +65,28 @@ pub enum PageError {
 }
 
 /// The key under which readers' jobs take their turn among the clusters' pushes.
-fn turn() -> Arc<str> {
-    "readers".into()
-}
+const TURN: &str = "readers";
 
-/// Runs `begin` on the pool, which selects and gives the page, and answers 200 with it.
+/// Runs `begin` on the pool, which selects and plans the page, and answers 200 with it.
 pub async fn respond(
     pool: &CpuPool,
     content_type: String,
     encoding: Encoding,
     begin: impl FnOnce() -> PageBody + Send + 'static,
 ) -> Result<Response<Body>, PageError> {
-    let compressor = Some(Compressor::new(encoding)?);
-    let turn = turn();
+    let turn: Arc<str> = TURN.into();
     let first = pool.run(&turn, move || {
-        let mut blocks = Blocks { page: begin(), plain: Vec::new(), compressor, bytes: FIRST_BLOCK_BYTES };
-        blocks.next().map(|block| (blocks, block))
+        let mut pieces = begin().peekable();
+        let made = pieces.next().map(|piece| make(encoding, piece)).transpose();
+        made.map(|made| (pieces, made))
     });
-    let (blocks, block) = first.await??;
-    let body = if blocks.is_done() { Body::from(block) } else { rest_of(pool.clone(), blocks, block) };
-    let mut response = Response::new(body);
+    let (pieces, made) = first.await??;
+    let mut blocks = Blocks::new(pool.clone(), encoding, turn, pieces);
+    let mut first = blocks.framing.head().to_vec();
+    if let Some(made) = made {
+        first.extend_from_slice(&blocks.take(made)?);
+    }
+    let mut response = Response::new(blocks.into_body(first));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_str(&content_type).expect("content types are ASCII constants");
@@ -149,29 +98,106 @@ pub async fn respond(
     Ok(response)
 }
 
-fn rest_of(pool: CpuPool, blocks: Blocks, first: Bytes) -> Body {
-    let start = (pool, Some(blocks), Some(first));
-    Body::from_stream(futures_util::stream::unfold(start, |(pool, blocks, first)| async move {
-        if let Some(first) = first {
-            return Some((Ok(first), (pool, blocks, None)));
+/// A page under way.
+struct Blocks {
+    pool: CpuPool,
+    turn: Arc<str>,
+    encoding: Encoding,
+    pieces: Peekable<PageBody>,
+    framing: Framing,
+    /// Blocks in work or ready, in the page's order.
+    ahead: VecDeque<Started<io::Result<Made>>>,
+}
+
+impl Blocks {
+    fn new(pool: CpuPool, encoding: Encoding, turn: Arc<str>, pieces: Peekable<PageBody>) -> Blocks {
+        Blocks { pool, turn, encoding, pieces, framing: Framing::new(encoding), ahead: VecDeque::new() }
+    }
+
+    /// Whether every block is made and taken.
+    fn is_done(&mut self) -> bool {
+        self.ahead.is_empty() && self.pieces.peek().is_none()
+    }
+
+    /// Queues the next pieces, as far as may be.
+    fn work_ahead(&mut self) -> Result<(), PoolError> {
+        while self.ahead.len() < self.pool.threads().min(AHEAD_MAX) {
+            // Without the next block there is nothing to send; the others can wait.
+            if !self.ahead.is_empty() && !self.pool.has_room(&self.turn) {
+                break;
+            }
+            let Some(piece) = self.pieces.next() else { break };
+            let job = self.start(piece)?;
+            self.ahead.push_back(job);
         }
-        let mut blocks = blocks.filter(|blocks| !blocks.is_done())?;
-        let turn = turn();
-        let made = pool.run(&turn, move || blocks.next().map(|block| (blocks, block))).await;
-        match made.map_err(PageError::from).and_then(|made| made.map_err(PageError::from)) {
-            Ok((blocks, block)) => Some((Ok(block), (pool, Some(blocks), None))),
-            Err(error) => {
-                tracing::warn!(%error, "page cut");
-                Some((Err(error), (pool, None, None)))
+        Ok(())
+    }
+
+    fn start(&self, piece: Piece) -> Result<Started<io::Result<Made>>, PoolError> {
+        let encoding = self.encoding;
+        self.pool.start(&self.turn, move || make(encoding, piece))
+    }
+
+    /// Takes a finished block; what its piece has more comes next.
+    fn take(&mut self, made: Made) -> Result<Bytes, PoolError> {
+        self.framing.add(&made.block);
+        if let Some(rest) = made.rest {
+            let job = self.start(rest)?;
+            self.ahead.push_front(job);
+        }
+        Ok(made.block.bytes)
+    }
+
+    /// The next block that holds something, `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, PageError> {
+        while !self.is_done() {
+            self.work_ahead()?;
+            let next = self.ahead.front_mut().expect("work is queued while there are pieces");
+            let made = next.await;
+            self.ahead.pop_front();
+            let block = self.take(made??)?;
+            if !block.is_empty() {
+                return Ok(Some(block));
             }
         }
-    }))
+        Ok(None)
+    }
+
+    /// The body, whose first block is made.
+    fn into_body(mut self, mut first: Vec<u8>) -> Body {
+        if self.is_done() {
+            first.extend_from_slice(&self.framing.tail());
+            return first.into();
+        }
+        let first = (!first.is_empty()).then(|| first.into());
+        Body::from_stream(futures_util::stream::unfold((Some(self), first), |(blocks, first)| async move {
+            if let Some(first) = first {
+                return Some((Ok(first), (blocks, None)));
+            }
+            let mut blocks = blocks?;
+            match blocks.next().await {
+                Ok(Some(block)) => Some((Ok(block), (Some(blocks), None))),
+                Ok(None) => {
+                    let tail = blocks.framing.tail();
+                    (!tail.is_empty()).then_some((Ok(tail), (None, None)))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "page cut");
+                    Some((Err(error), (None, None)))
+                }
+            }
+        }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io::{Read as _, Write as _};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
+    use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
     use tokio_util::sync::CancellationToken;
@@ -179,17 +205,22 @@ mod tests {
     use super::*;
     use crate::net::{Server, ServerLimits};
 
-    /// A page of two blocks, or one that panics in the place of the second.
+    fn noise() -> Vec<u8> {
+        let mut noise = vec![0; BLOCK_BYTES / 2];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        noise
+    }
+
+    /// A page of two pieces, or one that panics in the place of the second.
     fn page(is_cut: bool) -> PageBody {
-        let (mut blocks, mut noise) = (0, vec![0; 4 * BLOCK_BYTES]);
-        Box::new(move |out, _| {
-            blocks += 1;
-            assert!(blocks < 2 || !is_cut, "a fault while the page is written");
-            // So much, and not to be compressed, that no compressor keeps all of it for later.
-            blake3::Hasher::new().finalize_xof().fill(&mut noise);
-            out.extend_from_slice(&noise);
-            if blocks < 2 { Progress::More } else { Progress::Done }
-        })
+        let piece = move |number: usize| -> Piece {
+            Box::new(move |out, _| {
+                assert!(number < 1 || !is_cut, "a fault while the page is written");
+                out.extend_from_slice(&noise());
+                Progress::Done
+            })
+        };
+        Box::new((0..2).map(piece))
     }
 
     /// What a reader gets of such a page, to the end of its connection.
@@ -225,6 +256,78 @@ mod tests {
             assert!(cut.starts_with(b"HTTP/1.1 200 OK\r\n"), "{encoding:?}");
             assert!(!cut.ends_with(LAST_CHUNK), "{encoding:?}");
             assert!(read_raw(encoding, false).await.ends_with(LAST_CHUNK), "{encoding:?}");
+        }
+    }
+
+    /// Pieces of different lengths, among them an empty one and one that takes several blocks; counts those begun.
+    fn long_page(pieces: usize, begun: Arc<AtomicUsize>) -> PageBody {
+        let piece = move |number: usize| -> Piece {
+            let (begun, mut line) = (begun.clone(), 0);
+            let lines = if number % 7 == 3 { 0 } else { 1 + number * 997 % 5_000 };
+            Box::new(move |out, bytes| {
+                begun.fetch_add(usize::from(line == 0), Ordering::Relaxed);
+                while line < lines && out.len() < bytes {
+                    writeln!(out, "piece{{number=\"{number}\",line=\"{line}\",more=\"{}\"}} 1", "x".repeat(200))
+                        .unwrap();
+                    line += 1;
+                }
+                if line < lines { Progress::More } else { Progress::Done }
+            })
+        };
+        Box::new((0..pieces).map(piece))
+    }
+
+    async fn body_of(pool: &CpuPool, encoding: Encoding, page: PageBody) -> Body {
+        respond(pool, "text/plain".to_owned(), encoding, move || page).await.unwrap().into_body()
+    }
+
+    async fn collect(body: Body) -> Vec<u8> {
+        body.collect().await.unwrap().to_bytes().to_vec()
+    }
+
+    #[tokio::test]
+    async fn bodies_of_many_threads_say_what_one_thread_says() {
+        let mut plain = Vec::new();
+        long_page(40, Arc::default()).for_each(|mut piece| while piece(&mut plain, usize::MAX) == Progress::More {});
+        for threads in [1, 3, 16] {
+            let pool = CpuPool::new(threads).unwrap();
+            let body = |encoding| body_of(&pool, encoding, long_page(40, Arc::default()));
+            assert!(collect(body(Encoding::Identity).await).await == plain, "{threads}");
+            let gzip = collect(body(Encoding::Gzip).await).await;
+            let mut read = Vec::new();
+            flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut read).unwrap();
+            assert!(read == plain, "{threads}");
+            let zstd = collect(body(Encoding::Zstd).await).await;
+            assert!(zstd::decode_all(&zstd[..]).unwrap() == plain, "{threads}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_ahead_of_a_reader_that_stalls() {
+        let (pool, begun) = (CpuPool::new(3).unwrap(), Arc::new(AtomicUsize::new(0)));
+        let mut body = body_of(&pool, Encoding::Gzip, long_page(1000, begun.clone())).await;
+        for taken in 1..=5 {
+            body.frame().await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let begun = begun.load(Ordering::Relaxed);
+            assert!(begun <= taken + 1 + 3, "{begun} pieces begun for a reader that took {taken} blocks");
+        }
+        drop(body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(begun.load(Ordering::Relaxed) < 12, "a reader that left has no page written");
+    }
+
+    #[tokio::test]
+    async fn a_full_pool_delays_what_is_ahead_and_cuts_nothing() {
+        let pool = CpuPool::new(AHEAD_MAX).unwrap();
+        let page = || body_of(&pool, Encoding::Identity, long_page(30, Arc::default()));
+        let mut bodies = Vec::new();
+        for _ in 0..20 {
+            bodies.push(tokio::spawn(collect(page().await)));
+        }
+        let first = bodies.remove(0).await.unwrap();
+        for body in bodies {
+            assert!(body.await.unwrap() == first);
         }
     }
 }

@@ -4,12 +4,14 @@
 //! themselves, the appended ones (the inventory's, the gateway's external labels, labels to show empty) that the series
 //! lacks. That is Prometheus' order on /federate, label for label.
 //!
-//! How pairs and target labels interleave depends on their names alone. So it is worked out once for each pair of a chunk
-//! and each list of target label names ([`Place`]), and a line is then a few copies: target labels up to the pair's place,
-//! the pair, … the rest of the target's labels, the tail.
+//! How pairs and target labels interleave depends on their names alone. So it is worked out once for each list of label
+//! names that chunks have and each list that targets have ([`Place`]), and a line is then a few copies: target labels up
+//! to the pair's place, the pair, … the rest of the target's labels, the tail.
+//!
+//! Several threads write lines at once: what is prepared of a target is prepared by the first that needs it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::HashMap;
 
@@ -18,8 +20,8 @@ use crate::exposition::{
     write_openmetrics_value, write_seconds, write_timestamp_ms, write_value,
 };
 use crate::model::{Labels, Timestamp, is_legacy_metric_name};
-use crate::snapshot::Chunk;
-use crate::store::{SiteView, TargetView};
+use crate::snapshot::{Chunk, PairId};
+use crate::store::{SiteTarget, SiteView};
 
 /// What all lines of a page have in common.
 #[derive(Clone, Debug)]
@@ -143,62 +145,83 @@ pub(super) struct Place {
     pub(super) before: u16,
     /// It replaces the target's label of the same name.
     pub(super) replaces: bool,
-    /// It is not written: the series lacks the label.
-    pub(super) is_empty: bool,
     /// It has to do with an appended label or its name needs another form: the line is put together label by label.
     pub(super) is_special: bool,
 }
 
 /// A target's part of its lines; in protobuf the same things as fields of a Metric.
 pub(super) struct TargetText {
-    /// `a="b",c="d",`
-    pub(super) labels: Box<[u8]>,
-    /// Where each of the target's labels ends in `labels`; a zero in front.
-    pub(super) ends: Box<[u32]>,
-    /// `cluster="alpha",environment="production"} `
-    pub(super) tail: Arc<[u8]>,
-    /// ` 1795174520123\n`
-    pub(super) stamp: Box<[u8]>,
-    /// Which list of label names its pairs interleave with.
-    shape: u32,
+    /// `a="b",c="d",`, then `cluster="alpha",environment="production"} `, then ` 1795174520123\n`
+    text: Box<[u8]>,
+    /// Where each of the target's labels ends in `text`; a zero in front.
+    ends: Box<[u32]>,
+    /// Where the appended labels end, and the stamp begins.
+    tail_end: u32,
     /// Nothing is appended, so the last comma must go; or a name needs another form, which another label may have.
     pub(super) is_special: bool,
-    /// For each of its chunks, the number of its places; [`UNKNOWN`] before it is met.
-    places: Box<[u32]>,
+    /// For each of its chunks, where the labels stand that its series have of their own.
+    places: Box<[Places]>,
 }
 
-const UNKNOWN: u32 = u32::MAX;
+impl TargetText {
+    /// The target's labels from `from` to before `to`.
+    #[inline]
+    pub(super) fn labels(&self, from: usize, to: usize) -> &[u8] {
+        &self.text[self.ends[from] as usize..self.ends[to] as usize]
+    }
 
-/// Writes lines of one view in one style; prepares targets and chunks when it first meets them.
+    /// Those from `from` on, then the appended ones.
+    #[inline]
+    pub(super) fn labels_from(&self, from: usize) -> &[u8] {
+        &self.text[self.ends[from] as usize..self.tail_end as usize]
+    }
+
+    /// The timestamp of the scrape and what ends the line.
+    #[inline]
+    pub(super) fn stamp(&self) -> &[u8] {
+        &self.text[self.tail_end as usize..]
+    }
+}
+
+/// The place of each label of a list.
+type Places = Arc<[Place]>;
+
+/// What targets and chunks of one kind have in common.
+#[derive(Default)]
+struct Shared {
+    /// Numbers of the lists of names that targets have, appended ones behind an empty one.
+    shapes: HashMap<Vec<Box<str>>, usize>,
+    /// By the address of a chunk's list of label names and the target's shape.
+    places: HashMap<(usize, usize), Places, foldhash::fast::FixedState>,
+}
+
+/// Writes lines of one view in one style, for as many threads as like to.
 pub struct Lines {
     view: Arc<SiteView>,
     style: Style,
     appended: Vec<Vec<(String, String)>>,
-    targets: Vec<Option<Box<TargetText>>>,
-    tails: HashMap<Vec<u8>, Arc<[u8]>>,
-    shapes: HashMap<Vec<Box<str>>, u32>,
-    places: Vec<Box<[Place]>>,
-    /// Numbers of `places`, by the chunk's address and the shape.
-    known_places: HashMap<(usize, u32), u32, foldhash::fast::FixedState>,
+    targets: Box<[OnceLock<Box<TargetText>>]>,
+    /// Taken once a target.
+    shared: Mutex<Shared>,
 }
 
 /// A target and one of its chunks, prepared.
+#[derive(Clone, Copy)]
 pub struct RunLines<'a> {
     pub(super) lines: &'a Lines,
-    pub(super) target: &'a TargetView,
+    pub(super) site: &'a SiteTarget,
     pub(super) text: &'a TargetText,
-    pub(super) appended: &'a [(String, String)],
     pub(super) chunk: &'a Chunk,
-    pub(super) places: &'a [Place],
+    pair_labels: &'a [u16],
+    places: &'a [Place],
 }
 
 impl Lines {
     /// Lines of `view`; nothing is prepared yet.
     pub fn new(view: Arc<SiteView>, style: Style) -> Lines {
         let appended = view.clusters.iter().map(|cluster| style.appended(&cluster.policy.labels)).collect();
-        let targets = (0..view.targets.len()).map(|_| None).collect();
-        let (tails, shapes, known_places) = (HashMap::new(), HashMap::new(), HashMap::default());
-        Lines { view, style, appended, targets, tails, shapes, places: Vec::new(), known_places }
+        let targets = view.targets.iter().map(|_| OnceLock::new()).collect();
+        Lines { view, style, appended, targets, shared: Mutex::default() }
     }
 
     /// The view that the lines are of.
@@ -212,97 +235,88 @@ impl Lines {
     }
 
     /// Prepares a chunk of a target.
-    pub fn run(&mut self, target: u32, chunk: u32) -> RunLines<'_> {
-        let (at, number) = (target as usize, chunk as usize);
-        if self.targets[at].is_none() {
-            self.targets[at] = Some(Box::new(self.prepare_target(at)));
-        }
-        if self.targets[at].as_ref().is_some_and(|text| text.places[number] == UNKNOWN) {
-            self.prepare_chunk(at, number);
-        }
-        let (site, text) = (&self.view.targets[at], self.targets[at].as_ref().expect("prepared above"));
+    #[inline]
+    pub fn run(&self, target: u32, chunk: u32) -> RunLines<'_> {
+        let site = &self.view.targets[target as usize];
+        let text = self.targets[target as usize].get_or_init(|| Box::new(self.prepare(site)));
+        let indexed = &site.target.layout.chunks()[chunk as usize];
         RunLines {
             lines: self,
-            target: &site.target,
+            site,
             text,
-            appended: &self.appended[site.cluster as usize],
-            chunk: site.target.layout.chunks()[number].chunk(),
-            places: &self.places[text.places[number] as usize],
+            chunk: indexed.chunk(),
+            pair_labels: indexed.pair_labels(),
+            places: &text.places[chunk as usize],
         }
-    }
-
-    /// Finds or makes the places of a chunk for a prepared target.
-    fn prepare_chunk(&mut self, at: usize, number: usize) {
-        let Some(mut text) = self.targets[at].take() else { return };
-        let chunk = self.view.targets[at].target.layout.chunks()[number].chunk().clone();
-        let key = (Arc::as_ptr(&chunk).addr(), text.shape);
-        let known = self.known_places.get(&key).copied();
-        text.places[number] = known.unwrap_or_else(|| {
-            let places = self.prepare_places(at, &chunk);
-            self.places.push(places);
-            self.known_places.insert(key, self.places.len() as u32 - 1);
-            self.places.len() as u32 - 1
-        });
-        self.targets[at] = Some(text);
     }
 
     /// Appends the labels of a target's own series (`up` and the like), and closes the braces.
-    pub fn write_target_labels(&mut self, out: &mut Vec<u8>, target: u32) {
+    pub fn write_target_labels(&self, out: &mut Vec<u8>, target: u32) {
         let site = &self.view.targets[target as usize];
         let own: Vec<(&str, &str)> = site.target.labels.iter().collect();
         write_all(&self.style, out, &own, &self.appended[site.cluster as usize]);
     }
 
-    fn prepare_target(&mut self, at: usize) -> TargetText {
-        let site = &self.view.targets[at];
+    fn prepare(&self, site: &SiteTarget) -> TargetText {
         let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         for (name, value) in &**labels {
             self.style.write_label(&mut text, &self.style.label_name(name), value);
             ends.push(text.len() as u32);
         }
+        let labels_end = text.len();
         let lacking = appended.iter().filter(|(name, _)| labels.get(name).is_none());
-        let mut tail = Vec::new();
         for (name, value) in lacking {
-            self.style.write_label(&mut tail, &self.style.label_name(name), value);
+            self.style.write_label(&mut text, &self.style.label_name(name), value);
         }
-        let is_foreign = |name: &str| self.style.label_name(name) != name;
-        let has_foreign =
-            labels.iter().any(|(name, _)| is_foreign(name)) || appended.iter().any(|(name, _)| is_foreign(name));
-        let mut stamp = Vec::new();
-        self.style.write_stamp(&mut stamp, site.target.started);
-        let mut is_special = has_foreign;
-        if self.style.format != Format::Protobuf {
-            is_special |= tail.pop().is_none();
-            tail.extend_from_slice(b"} ");
-            stamp.push(b'\n');
+        let has_foreign = labels.iter().any(|(name, _)| self.is_foreign(name))
+            || appended.iter().any(|(name, _)| self.is_foreign(name));
+        let (is_text, has_tail) = (self.style.format != Format::Protobuf, text.len() > labels_end);
+        if is_text && has_tail {
+            text.pop();
         }
+        text.extend_from_slice(if is_text { b"} " } else { b"" });
+        let tail_end = text.len() as u32;
+        self.style.write_stamp(&mut text, site.target.started);
+        text.extend_from_slice(if is_text { b"\n" } else { b"" });
+        let is_special = has_foreign || (is_text && !has_tail);
+        TargetText { text: text.into(), ends: ends.into(), tail_end, is_special, places: self.places_of(site) }
+    }
+
+    /// Whether a label's name needs another form in this style.
+    fn is_foreign(&self, name: &str) -> bool {
+        self.style.label_name(name) != name
+    }
+
+    /// The places in each chunk of a target.
+    fn places_of(&self, site: &SiteTarget) -> Box<[Places]> {
+        let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
         let mut names: Vec<Box<str>> = labels.iter().map(|(name, _)| name.into()).collect();
         names.push("".into());
         names.extend(appended.iter().map(|(name, _)| name.as_str().into()));
-        let next = self.shapes.len() as u32;
-        let shape = *self.shapes.entry(names).or_insert(next);
-        let tail = self.tails.entry(tail).or_insert_with_key(|tail| tail.as_slice().into()).clone();
-        let places = vec![UNKNOWN; site.target.layout.chunks().len()].into();
-        TargetText { labels: text.into(), ends: ends.into(), tail, stamp: stamp.into(), shape, is_special, places }
+        // Every change of what is shared is one call, so a panic elsewhere leaves it whole.
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = shared.shapes.len();
+        let shape = *shared.shapes.entry(names).or_insert(next);
+        let chunks = site.target.layout.chunks().iter();
+        let places = chunks.map(|chunk| {
+            let of_names = || self.places_of_names(chunk.labels(), labels, appended);
+            shared.places.entry((chunk.labels().as_ptr().addr(), shape)).or_insert_with(of_names).clone()
+        });
+        places.collect()
     }
 
-    fn prepare_places(&self, at: usize, chunk: &Chunk) -> Box<[Place]> {
-        let site = &self.view.targets[at];
-        let names: Vec<&str> = site.target.labels.iter().map(|(name, _)| name).collect();
-        let appended = &self.appended[site.cluster as usize];
-        let place = |id: usize| {
-            let pair = chunk.pair(crate::snapshot::PairId(id as u16));
-            let found = names.binary_search(&pair.name);
-            let is_foreign = self.style.label_name(pair.name) != pair.name;
+    fn places_of_names(&self, names: &[Arc<str>], target: &Labels, appended: &[(String, String)]) -> Places {
+        let of_target: Vec<&str> = target.iter().map(|(name, _)| name).collect();
+        let place = |name: &Arc<str>| {
+            let found = of_target.binary_search(&&**name);
             Place {
                 before: found.unwrap_or_else(|before| before) as u16,
                 replaces: found.is_ok(),
-                is_empty: pair.value.is_empty(),
-                is_special: is_foreign || appended.iter().any(|(name, _)| name == pair.name),
+                is_special: self.is_foreign(name) || appended.iter().any(|(own, _)| **own == **name),
             }
         };
-        (0..chunk.pairs()).map(place).collect()
+        names.iter().map(place).collect()
     }
 }
 
@@ -312,32 +326,30 @@ impl RunLines<'_> {
     pub fn write(&self, out: &mut Vec<u8>, open: &[u8], chunk: u32, slot: u8, value: f64) {
         self.write_series(out, open, slot);
         self.lines.style.write_value(out, value);
-        if self.target.beside.timestamps.is_empty() {
-            out.extend_from_slice(&self.text.stamp);
+        if self.site.target.beside.timestamps.is_empty() {
+            out.extend_from_slice(self.text.stamp());
         } else {
             let slot = chunk * crate::snapshot::CHUNK_SLOTS as u32 + u32::from(slot);
-            self.lines.style.write_stamp(out, self.target.timestamp_of(slot));
+            self.lines.style.write_stamp(out, self.site.target.timestamp_of(slot));
             out.push(b'\n');
         }
     }
 
     #[inline]
     fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
-        let start = out.len();
+        let (text, start) = (self.text, out.len());
         out.extend_from_slice(open);
-        let (mut done, mut is_special) = (0, self.text.is_special);
+        let (mut done, mut is_special) = (0, text.is_special);
         for pair in self.chunk.pairs_of(usize::from(slot)) {
-            let place = self.places[usize::from(pair.0)];
+            let place = self.place(*pair);
             let before = usize::from(place.before);
             if before > done {
-                out.extend_from_slice(
-                    &self.text.labels[self.text.ends[done] as usize..self.text.ends[before] as usize],
-                );
+                out.extend_from_slice(text.labels(done, before));
             }
             done = before + usize::from(place.replaces);
             is_special |= place.is_special;
-            if !place.is_empty {
-                out.extend_from_slice(self.chunk.pair(*pair).text.as_bytes());
+            if let Some(text) = self.chunk.text_of(*pair) {
+                out.extend_from_slice(text);
                 out.push(b',');
             }
         }
@@ -345,8 +357,18 @@ impl RunLines<'_> {
             out.truncate(start);
             return self.write_label_by_label(out, open, slot);
         }
-        out.extend_from_slice(&self.text.labels[self.text.ends[done] as usize..]);
-        out.extend_from_slice(&self.text.tail);
+        out.extend_from_slice(text.labels_from(done));
+    }
+
+    /// Where a pair stands among the target's labels.
+    #[inline]
+    pub(super) fn place(&self, pair: PairId) -> Place {
+        self.places[usize::from(self.pair_labels[usize::from(pair.0)])]
+    }
+
+    /// What is appended to series of the target's cluster where they lack it.
+    pub(super) fn appended(&self) -> &[(String, String)] {
+        &self.lines.appended[self.site.cluster as usize]
     }
 
     #[cold]
@@ -359,10 +381,10 @@ impl RunLines<'_> {
             .map(|pair| self.chunk.pair(*pair))
             .map(|pair| (pair.name, pair.value))
             .collect();
-        let targets = self.target.labels.iter().filter(|(name, _)| !pairs.iter().any(|(own, _)| own == name));
+        let targets = self.site.target.labels.iter().filter(|(name, _)| !pairs.iter().any(|(own, _)| own == name));
         let mut own: Vec<(&str, &str)> = pairs.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
         own.extend(targets);
         own.sort_unstable();
-        write_all(&self.lines.style, out, &own, self.appended);
+        write_all(&self.lines.style, out, &own, self.appended());
     }
 }

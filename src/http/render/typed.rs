@@ -3,13 +3,19 @@
 //! Invariant: families ascend by name, each with its head once and only if a sample follows. In a family of several names
 //! the samples of one label set stand together, buckets ascending by `le`, as OpenMetrics §4.5 wants it; the order of
 //! everything depends on the view alone.
+//!
+//! A family of one name is written run by run. One of several names is written group by group, a target's samples sorted;
+//! a target with too many to sort at once is cut into groups by a hash of the label set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use super::block::{PageBody, Progress};
+use super::block::{PageBody, Piece, Progress};
 use super::family::{Declared, Family, form_families};
+use super::group::{Group, Groups, Line, Member, bound_in, part_of};
 use super::line::Lines;
 use super::own::{OwnMetric, OwnPage};
+use super::plan::{CUT_HERE, Place, Stretch, plan};
 use super::untyped::{Samples, is_fact_shown, write_fact};
 use crate::exposition::{Format, escape_metric_name, write_eof, write_exemplar, write_help, write_type, write_unit};
 use crate::model::{Labels, MetricType, Timestamp};
@@ -29,27 +35,35 @@ struct Metric {
     open: Vec<u8>,
 }
 
-/// Writes the page bit by bit.
+/// What is on the page.
 pub struct TypedPage {
     lines: Lines,
     selection: Selection,
     format: Format,
     metrics: Vec<Metric>,
     families: Vec<Family>,
+    /// For each family; empty where it has one name.
+    groups: Vec<Vec<Group>>,
     oldest: Option<Timestamp>,
-    room: Option<u64>,
-    at: Position,
+    limit: Option<u64>,
 }
 
-/// Where a page is.
-#[derive(Clone, Debug, Default)]
-struct Position {
-    family: usize,
-    /// For each member, the run that comes next.
-    runs: Vec<usize>,
-    /// All runs are written; facts and own series come next.
-    is_past_runs: bool,
-    has_head: bool,
+/// What is written in one go, as far as it fits. The rows of a family come in this order.
+enum Row<'a> {
+    /// The samples of one chunk.
+    Run(&'a PickedRun),
+    /// The samples of one target or of a part of its label sets.
+    Group(&'a Group),
+    /// A series of the gateway's own making, of a metric.
+    Fact(usize, FactRow),
+    /// fedgate's own metrics.
+    Own,
+}
+
+/// A stretch under way, and what is sorted and not yet written of a group.
+struct TypedPiece {
+    stretch: Stretch,
+    sorted: VecDeque<Line>,
 }
 
 impl TypedPage {
@@ -60,63 +74,158 @@ impl TypedPage {
         let declared: Vec<(&str, Declared)> =
             metrics.iter().map(|metric| (metric.name.as_str(), declared_of(&lines, &selection, metric))).collect();
         let families = form_families(&declared, format);
-        let at = Position::default();
-        TypedPage { lines, selection, format, metrics, families, oldest: None, room: None, at }
+        let mut page =
+            TypedPage { lines, selection, format, metrics, families, groups: Vec::new(), oldest: None, limit: None };
+        page.groups = page.families.iter().map(|family| page.groups_of(family).divide()).collect();
+        page
     }
 
     /// Leaves out samples before `oldest` and everything after `limit` lines.
     pub fn bounded(self, oldest: Timestamp, limit: Option<u64>) -> TypedPage {
-        TypedPage { oldest: Some(oldest), room: limit, ..self }
+        TypedPage { oldest: Some(oldest), limit, ..self }
     }
 
     /// The page as a body.
-    pub fn into_body(mut self) -> PageBody {
-        Box::new(move |out, bytes| self.write(out, bytes))
+    pub fn into_body(self) -> PageBody {
+        let stretches =
+            plan((0..self.families.len()).map(|family| self.weights(family)), self.limit, |at| self.count(at));
+        let page = Arc::new(self);
+        let piece = move |stretch: Stretch| -> Piece {
+            let (page, mut piece) = (page.clone(), TypedPiece { stretch, sorted: VecDeque::new() });
+            Box::new(move |out, bytes| page.write(&mut piece, out, bytes))
+        };
+        Box::new(stretches.into_iter().map(piece))
     }
 
-    fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> Progress {
+    fn runs_of(&self, metric: usize) -> &[PickedRun] {
+        self.metrics[metric].rows.map_or(&[], |rows| &self.selection.names[rows].runs)
+    }
+
+    fn facts_of(&self, metric: usize) -> &[FactRow] {
+        self.metrics[metric].rows.map_or(&[], |rows| &self.selection.names[rows].facts)
+    }
+
+    /// The runs of a family that is written run by run.
+    fn single_runs(&self, family: &Family) -> &[PickedRun] {
+        if let [metric] = family.members[..] { self.runs_of(metric) } else { &[] }
+    }
+
+    /// A family of several names, target by target.
+    fn groups_of(&self, family: &Family) -> Groups<'_> {
+        let member =
+            |metric: &usize| Member { metric: *metric, name: &self.metrics[*metric].name, runs: self.runs_of(*metric) };
+        let is_grouped = family.members.len() > 1;
+        let members = family.members.iter().filter(|_| is_grouped).map(member).collect();
+        Groups { view: self.lines.view(), selection: &self.selection, members }
+    }
+
+    /// How many series each row of a family has.
+    fn weights(&self, number: usize) -> impl Iterator<Item = usize> {
+        let family = &self.families[number];
+        let own: usize = family.members.iter().map(|metric| self.metrics[*metric].own.series.len()).sum();
+        let runs = self.single_runs(family).iter().map(PickedRun::count);
+        let facts = family.members.iter().flat_map(|metric| self.facts_of(*metric)).map(|_| 1);
+        runs.chain(self.groups[number].iter().map(|group| group.series)).chain(facts).chain([own])
+    }
+
+    /// How many rows a family has.
+    fn rows(&self, number: usize) -> usize {
+        let family = &self.families[number];
+        let facts: usize = family.members.iter().map(|metric| self.facts_of(*metric).len()).sum();
+        self.single_runs(family).len() + self.groups[number].len() + facts + 1
+    }
+
+    fn row(&self, at: Place) -> Row<'_> {
+        let family = &self.families[at.family];
+        let (runs, groups) = (self.single_runs(family), &self.groups[at.family]);
+        if let Some(run) = runs.get(at.row) {
+            return Row::Run(run);
+        }
+        if let Some(group) = groups.get(at.row - runs.len()) {
+            return Row::Group(group);
+        }
+        let mut number = at.row - runs.len() - groups.len();
+        for metric in &family.members {
+            let facts = self.facts_of(*metric);
+            match facts.get(number) {
+                Some(fact) => return Row::Fact(*metric, *fact),
+                None => number -= facts.len(),
+            }
+        }
+        Row::Own
+    }
+
+    /// How many lines a row has.
+    fn count(&self, at: Place) -> usize {
+        let view = self.lines.view();
+        match self.row(at) {
+            Row::Run(run) => Samples::of(view, run, self.oldest)
+                .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, run)).count()),
+            Row::Group(group) => self.groups_of(&self.families[at.family]).collect(group, self.oldest).len(),
+            Row::Fact(_, fact) => usize::from(is_fact_shown(view, fact, self.oldest)),
+            Row::Own => self.own_series(&self.families[at.family]).count(),
+        }
+    }
+
+    /// Goes on until `out` has `bytes` or the piece ends.
+    fn write(&self, piece: &mut TypedPiece, out: &mut Vec<u8>, bytes: usize) -> Progress {
         while out.len() < bytes {
-            if self.room == Some(0) {
-                out.extend_from_slice(b"# cut here: limit reached\n");
+            if piece.stretch.room == Some(0) {
+                out.extend_from_slice(CUT_HERE);
                 return Progress::Done;
             }
-            if self.at.family == self.families.len() {
+            if piece.stretch.from.family == self.families.len() {
                 write_eof(out, self.format);
                 return Progress::Done;
             }
-            self.write_some(out);
+            if piece.stretch.from >= piece.stretch.to {
+                return Progress::Done;
+            }
+            self.write_family(piece, out, bytes);
         }
         Progress::More
     }
 
-    /// The samples of one run or target, what follows the runs, or the step to the next family.
-    fn write_some(&mut self, out: &mut Vec<u8>) {
-        let start = out.len();
-        let members = self.families[self.at.family].members.len();
-        self.at.runs.resize(members, 0);
-        if !self.at.has_head {
-            self.write_head(out);
+    /// The rows of one family, or the step to the next.
+    fn write_family(&self, piece: &mut TypedPiece, out: &mut Vec<u8>, bytes: usize) {
+        let TypedPiece { stretch, sorted } = piece;
+        let (start, number) = (out.len(), stretch.from.family);
+        let family = &self.families[number];
+        let all = self.rows(number);
+        if !stretch.has_head {
+            self.write_head(out, family);
         }
-        let before = out.len();
-        let written = match self.next_target() {
-            Some(target) if members == 1 => self.write_run(out, target),
-            Some(target) => self.write_target(out, target),
-            None if !self.at.is_past_runs => self.write_rest(out),
-            None => {
-                self.at = Position { family: self.at.family + 1, ..Position::default() };
-                0
+        for row in stretch.rows(all) {
+            if out.len() >= bytes || stretch.room == Some(0) {
+                break;
             }
-        };
-        debug_assert!(written > 0 || out.len() == before);
-        match written {
-            0 => out.truncate(start),
-            _ => self.at.has_head = true,
+            let room = stretch.lines_left();
+            let written = match self.row(Place { family: number, row }) {
+                Row::Run(run) => self.write_run(out, family, run, room),
+                Row::Group(group) => {
+                    if sorted.is_empty() {
+                        sorted.extend(self.groups_of(family).sorted(group, self.oldest));
+                    }
+                    self.write_sorted(out, family, sorted, room, bytes)
+                }
+                Row::Fact(metric, fact) => self.write_fact(out, metric, fact),
+                Row::Own => self.write_own(out, family, room),
+            };
+            stretch.wrote(written);
+            if !sorted.is_empty() {
+                break;
+            }
+            stretch.from.row = row + 1;
         }
-        self.room = self.room.map(|room| room - written);
+        if !stretch.has_head {
+            out.truncate(start);
+        }
+        if stretch.from.row == all {
+            stretch.next_family();
+        }
     }
 
-    fn write_head(&self, out: &mut Vec<u8>) {
-        let family = &self.families[self.at.family];
+    fn write_head(&self, out: &mut Vec<u8>, family: &Family) {
         let name = escape_metric_name(&family.name, self.lines.style().escaping);
         let help = if family.help.is_empty() { NO_HELP } else { &family.help };
         write_help(out, self.format, &name, help);
@@ -126,115 +235,89 @@ impl TypedPage {
         }
     }
 
-    fn runs_of(&self, member: usize) -> &[PickedRun] {
-        let metric = &self.metrics[self.families[self.at.family].members[member]];
-        metric.rows.map_or(&[], |rows| &self.selection.names[rows].runs)
-    }
-
-    /// The first target that still has runs of the family.
-    fn next_target(&self) -> Option<u32> {
-        let next = |member: usize| self.runs_of(member).get(self.at.runs[member]).map(|run| run.target);
-        (0..self.at.runs.len()).filter_map(next).min()
-    }
-
-    /// Takes the next run of a member, if it is of `target`.
-    fn take_run(&mut self, member: usize, target: u32) -> Option<PickedRun> {
-        let run = self.runs_of(member).get(self.at.runs[member]).copied().filter(|run| run.target == target)?;
-        self.at.runs[member] += 1;
-        Some(run)
-    }
-
-    /// A family of one name: run by run, as the slots come.
-    fn write_run(&mut self, out: &mut Vec<u8>, target: u32) -> u64 {
-        let Some(run) = self.take_run(0, target) else { return 0 };
-        let view = self.lines.view().clone();
-        let Some(samples) = Samples::of(&view, &run, self.oldest) else { return 0 };
-        let metric = self.families[self.at.family].members[0];
-        let slots = self.selection.slots_of(&view, &run);
-        let shown: Vec<(u8, f64)> = samples.of_slots(slots).take(self.lines_left()).collect();
-        for (slot, value) in &shown {
-            let line = Line { metric, target: run.target, chunk: run.chunk, slot: *slot, value: *value };
-            self.write_line(out, &line);
-        }
-        shown.len() as u64
-    }
-
-    /// A family of several names: all its samples in one target, sorted into label sets.
-    fn write_target(&mut self, out: &mut Vec<u8>, target: u32) -> u64 {
-        let view = self.lines.view().clone();
-        let mut sorted: Vec<(Place, Line)> = Vec::new();
-        for member in 0..self.at.runs.len() {
-            let metric = self.families[self.at.family].members[member];
-            while let Some(run) = self.take_run(member, target) {
-                let Some(samples) = Samples::of(&view, &run, self.oldest) else { continue };
-                for (slot, value) in samples.of_slots(self.selection.slots_of(&view, &run)) {
-                    let line = Line { metric, target, chunk: run.chunk, slot, value };
-                    sorted.push((self.place_of(&line), line));
-                }
-            }
-        }
-        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-        sorted.truncate(self.lines_left());
-        sorted.iter().for_each(|(_, line)| self.write_line(out, line));
-        sorted.len() as u64
-    }
-
-    fn place_of(&self, line: &Line) -> Place {
-        let site = &self.lines.view().targets[line.target as usize];
-        let chunk = site.target.layout.chunks()[line.chunk as usize].chunk();
-        let pairs = chunk.pairs_of(usize::from(line.slot)).iter().map(|pair| chunk.pair(*pair));
-        Place::of(&self.metrics[line.metric].name, pairs.map(|pair| (pair.name, pair.value)))
-    }
-
-    fn write_line(&mut self, out: &mut Vec<u8>, line: &Line) {
-        let Line { target, chunk, slot, .. } = *line;
-        self.lines.run(target, chunk).write(out, &self.metrics[line.metric].open, chunk, slot, line.value);
+    /// A family of one name: the slots as they come.
+    fn write_run(&self, out: &mut Vec<u8>, family: &Family, run: &PickedRun, room: usize) -> usize {
         let view = self.lines.view();
-        let exemplar =
-            view.targets[target as usize].target.beside.exemplar_of(chunk * CHUNK_SLOTS as u32 + u32::from(slot));
-        let family = &self.families[self.at.family];
+        let Some(samples) = Samples::of(view, run, self.oldest) else { return 0 };
+        let (lines, open) = (self.lines.run(run.target, run.chunk), &self.metrics[family.members[0]].open);
+        let has_exemplars = self.may_have_exemplars(family, run.target);
+        let mut written = 0;
+        for (slot, value) in samples.of_slots(self.selection.slots_of(view, run)).take(room) {
+            lines.write(out, open, run.chunk, slot, value);
+            if has_exemplars {
+                self.write_exemplar(out, run.target, run.chunk, slot);
+            }
+            written += 1;
+        }
+        written
+    }
+
+    /// What was sorted, until `out` has `bytes`.
+    fn write_sorted(
+        &self,
+        out: &mut Vec<u8>,
+        family: &Family,
+        sorted: &mut VecDeque<Line>,
+        room: usize,
+        bytes: usize,
+    ) -> usize {
+        let mut written = 0;
+        while written < room && out.len() < bytes {
+            let Some(Line { metric, target, chunk, slot, value, .. }) = sorted.pop_front() else { break };
+            self.lines.run(target, chunk).write(out, &self.metrics[metric].open, chunk, slot, value);
+            if self.may_have_exemplars(family, target) {
+                self.write_exemplar(out, target, chunk, slot);
+            }
+            written += 1;
+        }
+        if written == room {
+            sorted.clear();
+        }
+        written
+    }
+
+    /// Whether samples of a target may carry exemplars in this format.
+    fn may_have_exemplars(&self, family: &Family, target: u32) -> bool {
         let may_have = matches!(family.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram);
-        if let Some(exemplar) = exemplar.filter(|_| may_have && self.format == Format::OpenMetrics) {
+        let target = &self.lines.view().targets[target as usize].target;
+        self.format == Format::OpenMetrics && may_have && !target.beside.exemplars.is_empty()
+    }
+
+    /// Puts a sample's exemplar, where there is one, behind the line that was just written.
+    fn write_exemplar(&self, out: &mut Vec<u8>, target: u32, chunk: u32, slot: u8) {
+        let beside = &self.lines.view().targets[target as usize].target.beside;
+        if let Some(exemplar) = beside.exemplar_of(chunk * CHUNK_SLOTS as u32 + u32::from(slot)) {
             out.pop();
             write_exemplar(out, exemplar);
             out.push(b'\n');
         }
     }
 
-    /// Lines that may still be written.
-    fn lines_left(&self) -> usize {
-        self.room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX))
-    }
-
-    /// The gateway's own series: facts, then its metrics.
-    fn write_rest(&mut self, out: &mut Vec<u8>) -> u64 {
-        self.at.is_past_runs = true;
-        let (room, view) = (self.lines_left(), self.lines.view().clone());
-        let members = &self.families[self.at.family].members;
-        let mut written = 0;
-        for metric in members.iter().map(|member| &self.metrics[*member]) {
-            let facts = metric.rows.map_or(&[][..], |rows| &self.selection.names[rows].facts);
-            let shown = facts.iter().filter(|fact| is_fact_shown(&view, **fact, self.oldest));
-            for fact in shown.take(room - written) {
-                write_fact(&mut self.lines, out, &metric.open, *fact);
-                written += 1;
-            }
+    fn write_fact(&self, out: &mut Vec<u8>, metric: usize, fact: FactRow) -> usize {
+        let is_shown = is_fact_shown(self.lines.view(), fact, self.oldest);
+        if is_shown {
+            write_fact(&self.lines, out, &self.metrics[metric].open, fact);
         }
-        (written + self.write_own(out, room - written)) as u64
+        usize::from(is_shown)
     }
 
-    /// fedgate's own metrics of the family, at most `room` lines.
-    fn write_own(&self, out: &mut Vec<u8>, room: usize) -> usize {
-        let members = self.families[self.at.family].members.iter().map(|member| &self.metrics[*member]);
-        let mut own: Vec<(Place, &Metric, &(Labels, f64))> = members
-            .flat_map(|metric| {
-                metric.own.series.iter().map(move |series| (Place::of(&metric.name, &series.0), metric, series))
-            })
-            .collect();
-        own.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    /// fedgate's own series of a family: metric, labels, value.
+    fn own_series<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = (usize, &'a Labels, f64)> {
+        let series = |metric: &usize| self.metrics[*metric].own.series.iter();
+        family.members.iter().flat_map(move |metric| series(metric).map(|(labels, value)| (*metric, labels, *value)))
+    }
+
+    /// At most `room` lines of them.
+    fn write_own(&self, out: &mut Vec<u8>, family: &Family, room: usize) -> usize {
+        let mut own: Vec<(usize, &Labels, f64)> = self.own_series(family).collect();
+        own.sort_by(|(metric, labels, _), (other, others, _)| {
+            let part = |metric: usize| part_of(&self.metrics[metric].name);
+            let by_set = set_of(labels).cmp(set_of(others)).then(part(*metric).cmp(&part(*other)));
+            by_set.then(bound_of(labels).total_cmp(&bound_of(others)))
+        });
         own.truncate(room);
-        for (_, metric, (labels, value)) in &own {
-            out.extend_from_slice(&metric.open);
+        for (metric, labels, value) in &own {
+            out.extend_from_slice(&self.metrics[*metric].open);
             let labels: Vec<(&str, &str)> = labels.iter().collect();
             self.lines.style().write_labels(out, &labels, &Labels::empty());
             self.lines.style().write_value(out, *value);
@@ -244,42 +327,13 @@ impl TypedPage {
     }
 }
 
-/// A sample to be written.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    metric: usize,
-    target: u32,
-    chunk: u32,
-    slot: u8,
-    value: f64,
+/// The labels that the parts of a histogram have in common.
+fn set_of(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    labels.iter().filter(|(name, value)| bound_in(name, value).is_none())
 }
 
-/// Where a sample stands among those of its family: by label set, then part, then bound.
-#[derive(Debug)]
-struct Place {
-    labels: String,
-    part: u8,
-    bound: f64,
-}
-
-impl Place {
-    fn of<'a>(metric: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Place {
-        let parts: [&[&str]; 3] = [&["_count", "_gcount"], &["_sum", "_gsum"], &["_created"]];
-        let part = parts.iter().position(|suffixes| suffixes.iter().any(|suffix| metric.ends_with(suffix)));
-        let mut place = Place { labels: String::new(), part: part.map_or(0, |part| part as u8 + 1), bound: 0.0 };
-        for (name, value) in pairs {
-            match (name, value.parse()) {
-                ("le" | "quantile", Ok(bound)) => place.bound = bound,
-                _ => [name, "\0", value, "\0"].into_iter().for_each(|text| place.labels.push_str(text)),
-            }
-        }
-        place
-    }
-
-    fn cmp(&self, other: &Place) -> std::cmp::Ordering {
-        let by_set = self.labels.cmp(&other.labels).then(self.part.cmp(&other.part));
-        by_set.then(self.bound.total_cmp(&other.bound))
-    }
+fn bound_of(labels: &Labels) -> f64 {
+    labels.iter().find_map(|(name, value)| bound_in(name, value)).unwrap_or(0.0)
 }
 
 fn metrics_of(lines: &Lines, selection: &Selection, own: OwnPage) -> Vec<Metric> {

@@ -6,104 +6,117 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::Progress;
+use super::block::{PageBody, Piece, Progress};
 use super::line::Lines;
+use super::plan::{CUT_HERE, Place, Stretch, plan};
 use crate::exposition::{Format, escape_metric_name, write_type};
 use crate::model::{MetricType, Timestamp, is_stale};
 use crate::snapshot::{CHUNK_SLOTS, Outcome};
-use crate::store::{COLLECTOR, FactRow, PickedRun, Selection, SiteView, scrape_values};
+use crate::store::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, SiteView, scrape_values};
 
-/// Where a page is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Position {
-    name: usize,
-    run: usize,
-    fact: usize,
-    /// Whether the name's TYPE line stands.
-    has_head: bool,
-}
-
-/// Writes the page bit by bit.
+/// What is on the page. A row of the plan is a run or, behind all runs of its name, a fact.
 pub struct UntypedPage {
     lines: Lines,
-    /// The view of `lines`, once more, so that it can be read while they are prepared.
-    view: Arc<SiteView>,
     selection: Selection,
     /// Samples before this are not shown.
     oldest: Timestamp,
-    /// Lines that may still be written; `None` for no bound.
-    room: Option<u64>,
-    at: Position,
-    open: Vec<u8>,
+    /// Lines that may be written; `None` for no bound.
+    limit: Option<u64>,
 }
 
 impl UntypedPage {
     /// A page of what is selected; `limit` bounds its lines.
     pub fn new(lines: Lines, selection: Selection, lookback: Duration, limit: Option<u64>) -> UntypedPage {
-        let (view, oldest) = (lines.view().clone(), lines.view().wall - lookback);
-        UntypedPage { lines, view, selection, oldest, room: limit, at: Position::default(), open: Vec::new() }
+        let oldest = lines.view().wall - lookback;
+        UntypedPage { lines, selection, oldest, limit }
     }
 
-    /// Goes on until `out` has `bytes` or the page ends.
-    pub fn write(&mut self, out: &mut Vec<u8>, bytes: usize) -> Progress {
+    /// The page as a body.
+    pub fn into_body(self) -> PageBody {
+        let rows = |rows: &NamedRows| {
+            let (runs, facts) = (rows.runs.iter().map(PickedRun::count), rows.facts.iter().map(|_| 1));
+            runs.chain(facts).collect::<Vec<_>>()
+        };
+        let stretches = plan(self.selection.names.iter().map(rows), self.limit, |at| self.count(at));
+        let page = Arc::new(self);
+        let piece = move |mut stretch: Stretch| -> Piece {
+            let page = page.clone();
+            Box::new(move |out, bytes| page.write(&mut stretch, out, bytes))
+        };
+        Box::new(stretches.into_iter().map(piece))
+    }
+
+    /// How many lines a row has.
+    fn count(&self, at: Place) -> usize {
+        let (rows, view) = (&self.selection.names[at.family], self.lines.view());
+        match rows.runs.get(at.row) {
+            Some(run) => Samples::of(view, run, Some(self.oldest))
+                .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, run)).count()),
+            None => usize::from(is_fact_shown(view, rows.facts[at.row - rows.runs.len()], Some(self.oldest))),
+        }
+    }
+
+    /// Goes on until `out` has `bytes` or the stretch ends.
+    fn write(&self, stretch: &mut Stretch, out: &mut Vec<u8>, bytes: usize) -> Progress {
         while out.len() < bytes {
-            if self.room == Some(0) {
-                out.extend_from_slice(b"# cut here: limit reached\n");
+            if stretch.room == Some(0) {
+                out.extend_from_slice(CUT_HERE);
                 return Progress::Done;
             }
-            if self.at.name == self.selection.names.len() {
+            if stretch.from >= stretch.to {
                 return Progress::Done;
             }
-            self.write_some(out);
+            self.write_name(stretch, out, bytes);
         }
         Progress::More
     }
 
-    /// One run, one fact, or the step to the next name.
-    fn write_some(&mut self, out: &mut Vec<u8>) {
-        let rows = &self.selection.names[self.at.name];
-        if self.at.run == 0 && self.at.fact == 0 {
-            self.open = self.lines.style().open(&rows.name);
-        }
-        let start = out.len();
-        if !self.at.has_head {
+    /// The rows of one name, or the step to the next.
+    fn write_name(&self, stretch: &mut Stretch, out: &mut Vec<u8>, bytes: usize) {
+        let rows = &self.selection.names[stretch.from.family];
+        let all = rows.runs.len() + rows.facts.len();
+        let (open, start) = (self.lines.style().open(&rows.name), out.len());
+        if !stretch.has_head {
             let name = escape_metric_name(&rows.name, self.lines.style().escaping);
             write_type(out, Format::Text, &name, MetricType::Unknown);
         }
-        let written = if let Some(run) = rows.runs.get(self.at.run).copied() {
-            self.at.run += 1;
-            self.write_run(out, &run)
-        } else if let Some(fact) = rows.facts.get(self.at.fact).copied() {
-            self.at.fact += 1;
-            let is_shown = is_fact_shown(&self.view, fact, Some(self.oldest));
-            if is_shown {
-                write_fact(&mut self.lines, out, &self.open, fact);
-            }
-            u64::from(is_shown)
-        } else {
-            self.at = Position { name: self.at.name + 1, ..Position::default() };
-            0
-        };
-        match written {
-            0 => out.truncate(start),
-            _ => self.at.has_head = true,
-        }
-        self.room = self.room.map(|room| room - written);
-    }
-
-    fn write_run(&mut self, out: &mut Vec<u8>, run: &PickedRun) -> u64 {
-        let Some(samples) = Samples::of(&self.view, run, Some(self.oldest)) else { return 0 };
-        let lines = self.lines.run(run.target, run.chunk);
-        let room = self.room.unwrap_or(u64::MAX);
-        let mut written = 0;
-        for (slot, value) in samples.of_slots(self.selection.slots_of(&self.view, run)) {
-            if written == room {
+        for row in stretch.rows(all) {
+            if out.len() >= bytes || stretch.room == Some(0) {
                 break;
             }
-            lines.write(out, &self.open, run.chunk, slot, value);
+            let written = match rows.runs.get(row) {
+                Some(run) => self.write_run(out, &open, run, stretch.lines_left()),
+                None => self.write_fact(out, &open, rows.facts[row - rows.runs.len()]),
+            };
+            stretch.wrote(written);
+            stretch.from.row = row + 1;
+        }
+        if !stretch.has_head {
+            out.truncate(start);
+        }
+        if stretch.from.row == all {
+            stretch.next_family();
+        }
+    }
+
+    fn write_run(&self, out: &mut Vec<u8>, open: &[u8], run: &PickedRun, room: usize) -> usize {
+        let view = self.lines.view();
+        let Some(samples) = Samples::of(view, run, Some(self.oldest)) else { return 0 };
+        let lines = self.lines.run(run.target, run.chunk);
+        let mut written = 0;
+        for (slot, value) in samples.of_slots(self.selection.slots_of(view, run)).take(room) {
+            lines.write(out, open, run.chunk, slot, value);
             written += 1;
         }
         written
+    }
+
+    fn write_fact(&self, out: &mut Vec<u8>, open: &[u8], fact: FactRow) -> usize {
+        let is_shown = is_fact_shown(self.lines.view(), fact, Some(self.oldest));
+        if is_shown {
+            write_fact(&self.lines, out, open, fact);
+        }
+        usize::from(is_shown)
     }
 }
 
@@ -157,9 +170,9 @@ pub(super) fn is_fact_shown(view: &SiteView, fact: FactRow, oldest: Option<Times
 }
 
 /// Appends the line of a series that the gateway makes itself.
-pub(super) fn write_fact(lines: &mut Lines, out: &mut Vec<u8>, open: &[u8], fact: FactRow) {
+pub(super) fn write_fact(lines: &Lines, out: &mut Vec<u8>, open: &[u8], fact: FactRow) {
     out.extend_from_slice(open);
-    let view = lines.view().clone();
+    let view = lines.view();
     let (value, at) = match fact {
         FactRow::Scrape(target, which) => {
             lines.write_target_labels(out, target);
@@ -182,11 +195,4 @@ pub(super) fn write_fact(lines: &mut Lines, out: &mut Vec<u8>, open: &[u8], fact
     lines.style().write_value(out, value);
     lines.style().write_stamp(out, at);
     out.push(b'\n');
-}
-
-impl UntypedPage {
-    /// The page as a body.
-    pub fn into_body(mut self) -> super::block::PageBody {
-        Box::new(move |out, bytes| self.write(out, bytes))
-    }
 }
