@@ -88,6 +88,11 @@ const PARTITIONS: [&str; 6] = ["batch", "debug", "gpu", "highmem", "interactive"
 impl Page {
     /// A page with `nodes` whole nodes and then per-user series up to `series` in all.
     pub(crate) fn new(seed: u64, nodes: usize, series: usize) -> Page {
+        Page::named("", seed, nodes, series)
+    }
+
+    /// The same with `prefix` before the names of nodes and users, so that no two pages share a label set.
+    pub(crate) fn named(prefix: &str, seed: u64, nodes: usize, series: usize) -> Page {
         let target = Labels::from_pairs([("job", "site"), ("instance", &format!("cluster{seed}:9100"))]);
         let random = Random(seed.wrapping_mul(0xa076_1d64_78bd_642f));
         let mut page = Page {
@@ -100,24 +105,39 @@ impl Page {
             replaced: 0,
             ended: Vec::new(),
         };
-        page.fill(nodes, series);
+        page.fill(prefix, nodes, series);
         page
+    }
+
+    /// What every series of the page has from its target.
+    pub(crate) fn target(&self) -> &Labels {
+        &self.target
+    }
+
+    /// The time before the first [`Page::advance`].
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.now = now.0;
+    }
+
+    /// Metric name, labels of its own and value of each series, family by family.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = (&str, &[(String, String)], f64)> {
+        self.series.iter().map(|series| (&*series.family, &*series.labels, series.value))
     }
 
     pub(crate) fn series(&self) -> usize {
         self.series.len()
     }
 
-    fn fill(&mut self, nodes: usize, series: usize) {
+    fn fill(&mut self, prefix: &str, nodes: usize, series: usize) {
         self.states = (0..nodes).map(|_| self.random.below(STATES.len())).collect();
-        let names: Vec<String> = (0..nodes).map(|node| format!("cn{node:04}")).collect();
+        let names: Vec<String> = (0..nodes).map(|node| format!("{prefix}cn{node:04}")).collect();
         let memory: Vec<f64> = (0..nodes).map(|_| [256.0, 512.0, 1024.0][self.random.below(3)] * GIB).collect();
         self.fill_slurm(&names, &memory);
         self.fill_node(&names, &memory);
         self.fill_devices(&names);
         assert_eq!(self.series.len(), nodes * NODE_SERIES);
         for user in 0..series - self.series.len() {
-            let (account, user) = (format!("proj{:03}", user / 7), format!("user{user:04}"));
+            let (account, user) = (format!("{prefix}proj{:03}", user / 7), format!("{prefix}user{user:04}"));
             let value = self.whole(500.0);
             let labels = [("account", &*account), ("user", &*user)];
             self.add("slurm_user_cpus_allocated", &labels, walk(0.1, 64.0, 4096.0, 1.0), value);

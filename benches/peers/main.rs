@@ -1,0 +1,102 @@
+//! Whole processes side by side in one run: the gateway and the collector as `fedgate` starts them, and beside them what a
+//! site would run instead: Prometheus, VictoriaMetrics, vmagent.
+//!
+//! ```text
+//! PATH=$(.ci/peers):$PATH cargo bench --bench peers -- [--size 100k|1m|10m|CLUSTERSxSERIES] [--rows ingest,federate,…]
+//!                                                      [--peers prometheus,victoria-metrics,vmagent,fedgate] [--runs N]
+//! ```
+//!
+//! It prints markdown. What is compared is CPU time of the server's process, which hardly moves on a busy machine; what
+//! loads it (bodies encoded beforehand, pages written beforehand) is this process and not counted. Walls include the load and
+//! only mean something on a quiet machine: the noise lines tell. A peer that is not on PATH is left out, and said so.
+//!
+//! Every row is a file; the others are what the rows share.
+
+#[path = "../site/mod.rs"]
+mod site;
+
+mod churn;
+mod cluster;
+mod exporter;
+mod federate;
+mod frames;
+mod freshness;
+mod gateway;
+mod http;
+mod ingest;
+mod machine;
+mod options;
+mod process;
+mod remote_write;
+mod report;
+mod scrape;
+mod server;
+
+use options::{Options, Peer, Row};
+use remote_write::{Load, Version};
+use report::Report;
+
+fn main() {
+    let options = Options::of_process();
+    let report = &mut Report::default();
+    println!("{}", machine::description(&options));
+    println!("{}", machine::noise("before"));
+    if options.has_row(Row::Ingest) || options.has_row(Row::Federate) {
+        measure_stores(&options, report);
+    }
+    if options.has_row(Row::Ingest) || options.has_row(Row::Federate) || options.has_row(Row::Freshness) {
+        measure_gateway(&options, report);
+    }
+    if options.has_row(Row::Scrape) {
+        scrape::measure(&options, report);
+    }
+    if options.has_row(Row::Churn) && options.has_peer(Peer::Fedgate) {
+        churn::measure(&options, report);
+    }
+    println!("{report}");
+    println!("{}", machine::noise("after"));
+}
+
+/// The peers: each is started, loaded by remote write and read, then the next.
+fn measure_stores(options: &Options, report: &mut Report) {
+    let peers: Vec<Peer> = [Peer::Prometheus, Peer::VictoriaMetrics, Peer::Vmagent]
+        .into_iter()
+        .filter(|peer| options.has_peer(*peer))
+        .collect();
+    if peers.is_empty() {
+        return;
+    }
+    let load = Load::encode(options.shape, ingest::ROUNDS, Version::One);
+    for peer in &peers {
+        let server = server::start(*peer, "");
+        ingest::remote_write(report, &server, &load, peer.column());
+        if options.has_row(Row::Federate) && *peer != Peer::Vmagent {
+            Load::encode(options.shape, 1, Version::One).push(&server, 0..1);
+            server.flush();
+            federate::measure(options, report, &server.process, server.port, peer.column());
+        }
+    }
+    drop(load);
+    if options.has_peer(Peer::Prometheus) && options.has_row(Row::Ingest) {
+        let load = Load::encode(options.shape, ingest::ROUNDS, Version::Two);
+        ingest::remote_write(report, &server::start(Peer::Prometheus, ""), &load, "Prometheus, remote write 2.0");
+    }
+}
+
+/// fedgate's gateway, loaded with frames over mutual TLS.
+fn measure_gateway(options: &Options, report: &mut Report) {
+    if !options.has_peer(Peer::Fedgate) {
+        return;
+    }
+    let gateway = gateway::start(options.shape, freshness::CLUSTER);
+    let rounds = ingest::ROUNDS + if options.has_row(Row::Freshness) { freshness::ROUNDS } else { 0 };
+    let mut pusher = frames::Pusher::new(&gateway, frames::Load::encode(options.shape, rounds, ingest::ROUNDS, 0.0));
+    ingest::frames(report, &gateway, &mut pusher);
+    if options.has_row(Row::Federate) {
+        federate::measure(options, report, &gateway.process, gateway.port, Peer::Fedgate.column());
+        federate::measure_metrics(options, report, &gateway.process, gateway.port);
+    }
+    if options.has_row(Row::Freshness) {
+        freshness::measure(report, &gateway, &mut pusher);
+    }
+}
