@@ -14,6 +14,7 @@ use fedgate::snapshot::{
     Beside, EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, OwnLabels, Report, SchemaCache, Scrape,
     SlotTable, StreamId, StreamState,
 };
+use site::latencies::Latencies;
 use site::{INTERVAL_MS, NODE_SERIES, Page};
 
 const TICKS: usize = 240;
@@ -129,6 +130,18 @@ fn measure_site(name: &str, clusters: u64, targets: usize, nodes: usize, series:
     print(name, &totals);
 }
 
+/// One target of native histograms.
+fn measure_histograms(name: &str, series: usize) {
+    let (mut stream, mut latencies) = (Stream::new(1), Latencies::new(1, series));
+    for tick in 0..TICKS {
+        latencies.advance();
+        let scrape = latencies.scrape();
+        stream.tick(scrape.started, std::slice::from_ref(&scrape), tick % KEY_EVERY == 0);
+        assert_eq!(*stream.state.targets().next().expect("one target").beside, scrape.beside);
+    }
+    print(name, &stream.totals);
+}
+
 /// One scrape of a text page; slots stay as they are when series vanish.
 fn scrape_page(page: &[u8], table: &mut SlotTable, target: &Arc<Labels>, now: i64) -> Scrape {
     let mut values = Vec::new();
@@ -187,4 +200,5 @@ fn main() {
     measure_site("5,000 series, a page a cluster", 4, 1, 39, 5000, 0.01);
     measure_site("the same, nothing replaced", 4, 1, 39, 5000, 0.0);
     measure_site("40 targets of a node each", 1, 40, 1, NODE_SERIES, 0.01);
+    measure_histograms("100 native histograms", 100);
 }

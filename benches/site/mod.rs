@@ -4,6 +4,8 @@
 //! Shared by the benches; each uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod latencies;
+
 use std::sync::Arc;
 use std::time::Duration;
 

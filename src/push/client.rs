@@ -192,8 +192,9 @@ impl PushClient {
         let before = self.encoder.left_out();
         let frames = self.encoder.tick(tick, clock::now(), scrapes, key);
         let after = self.encoder.left_out();
-        let (scrapes, exemplars) = (after.scrapes - before.scrapes, after.exemplars - before.exemplars);
-        self.parts.metrics.left_out(scrapes, exemplars);
+        let scrapes = after.scrapes - before.scrapes;
+        let (exemplars, histograms) = (after.exemplars - before.exemplars, after.histograms - before.histograms);
+        self.parts.metrics.left_out(scrapes, exemplars, histograms);
         if scrapes > 0
             && let Some(repeated) = self.repeats.due("left_out", clock::monotonic())
         {

@@ -8,11 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::CHUNK_SLOTS;
-use super::column::{check_chunks, is_absent};
+use super::column::check_chunks;
 use super::decode::{Applied, OpenScrape, Target};
 use super::define::Definitions;
 use super::frame::{FrameHeader, FrameKind, FrameLimits};
-use super::part::{FLAG_CARRIED, FLAG_EXEMPLARS, FLAG_EXTRA, FLAG_RANGE, FLAG_SCHEMA, FLAG_TIMESTAMPS};
+use super::histograms::weight;
+use super::lists::{ListReader, has_its_histograms};
+use super::part::{FLAG_BESIDE, FLAG_CARRIED, FLAG_EXTRA, FLAG_RANGE, FLAG_SCHEMA};
 use super::payload::Sections;
 use super::reader::Malformed;
 use super::schema::{Schema, SchemaHash, redefined};
@@ -20,6 +22,8 @@ use super::scrape::{Outcome, are_target_labels};
 use super::sparse::{self, read_labels};
 use super::values::{Basis, ChunkState};
 
+/// All flags that an entry may have.
+const FLAGS: u8 = 3 | FLAG_CARRIED | FLAG_SCHEMA | FLAG_RANGE | FLAG_EXTRA | FLAG_BESIDE;
 /// Labels of one target.
 const TARGET_LABELS_MAX: u64 = 1024;
 
@@ -28,6 +32,8 @@ pub(super) struct Changes {
     /// The targets that it touched; `None` where one is gone.
     pub(super) targets: BTreeMap<u32, Option<Target>>,
     pub(super) slots: usize,
+    /// Memory that the histograms of all targets take.
+    pub(super) histogram_bytes: usize,
     pub(super) open: Option<OpenScrape>,
 }
 
@@ -51,6 +57,8 @@ struct Entry {
     flags: u8,
     outcome: Outcome,
     range: Option<(usize, usize)>,
+    /// Which lists beside the column changed.
+    lists: u8,
 }
 
 impl Entry {
@@ -72,6 +80,9 @@ impl Entry {
             max,
         })?;
         let flags = entries.byte("entry flags")?;
+        if flags & !FLAGS != 0 {
+            return Err(Malformed::Unknown { what: "entry flags", found: u64::from(flags) });
+        }
         let outcome = match flags & 3 {
             0 => Outcome::Up,
             1 => Outcome::Failed,
@@ -82,7 +93,8 @@ impl Entry {
             0 => None,
             _ => Some((entries.bounded("first chunk", max)?, entries.bounded("chunks of an entry", max)?)),
         };
-        Ok(Entry { number, flags, outcome, range })
+        let lists = if flags & FLAG_BESIDE == 0 { 0 } else { entries.byte("lists beside a column")? };
+        Ok(Entry { number, flags, outcome, range, lists })
     }
 }
 
@@ -90,12 +102,12 @@ impl<'a> Work<'a> {
     pub(super) fn new(
         before: &'a BTreeMap<u32, Target>,
         definitions: &'a Definitions,
-        slots: usize,
+        (slots, histogram_bytes): (usize, usize),
         open: Option<OpenScrape>,
         header: &'a FrameHeader,
         limits: &'a FrameLimits,
     ) -> Work<'a> {
-        let changes = Changes { targets: BTreeMap::new(), slots, open };
+        let changes = Changes { targets: BTreeMap::new(), slots, histogram_bytes, open };
         let (targets, covered, applied) = (before.len(), 0, Applied::default());
         Work { before, definitions, header, limits, changes, targets, covered, applied }
     }
@@ -171,6 +183,7 @@ impl<'a> Work<'a> {
             self.read_head(entry, &mut target, sections)?;
             if entry.outcome == Outcome::Gone {
                 self.changes.slots -= target.states.len() * CHUNK_SLOTS;
+                self.changes.histogram_bytes -= target.histogram_bytes;
                 self.targets -= 1;
                 self.changes.targets.insert(entry.number, None);
                 return Ok(());
@@ -221,6 +234,8 @@ impl<'a> Work<'a> {
         target.states.resize_with(new, ChunkState::fresh);
         if !target.shown.beside.is_empty() {
             sparse::forget(Arc::make_mut(&mut target.shown.beside), new, &redefined);
+            let bytes = target.shown.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
+            self.changes.histogram_bytes -= std::mem::replace(&mut target.histogram_bytes, bytes) - bytes;
         }
         target.shown.schema = schema.clone();
         Ok(())
@@ -253,11 +268,41 @@ impl<'a> Work<'a> {
             read_chunk(at, basis, target, sections)?;
             samples += u64::from(target.states[at].present);
         }
-        let kept = read_sparse(entry, target, chunks, sections)?;
+        let repeated = self.read_lists(entry, target, &chunks, sections)?;
         if !entry.has(FLAG_CARRIED) {
-            self.applied.samples += samples - kept;
+            self.applied.samples += samples - repeated;
         }
         Ok(())
+    }
+
+    /// Reads what stands beside the column; gives how many samples are no new ones.
+    fn read_lists(
+        &mut self,
+        entry: &Entry,
+        target: &mut Target,
+        chunks: &Range<usize>,
+        sections: &mut Sections<'_>,
+    ) -> Result<u64, Malformed> {
+        let others = self.changes.histogram_bytes - target.histogram_bytes;
+        let lists = ListReader {
+            beside: &mut target.shown.beside,
+            column: &target.shown.column,
+            started: target.shown.started,
+            histogram_bytes: target.histogram_bytes,
+            histogram_bytes_max: self.limits.histogram_bytes_max.saturating_sub(others),
+        };
+        let slots = chunks.start * CHUNK_SLOTS..chunks.end * CHUNK_SLOTS;
+        let read = lists.read(entry.lists, slots, sections)?;
+        target.histogram_bytes = read.histogram_bytes;
+        self.changes.histogram_bytes = others + read.histogram_bytes;
+        let shown = &target.shown;
+        if std::mem::take(&mut sections.values.has_histograms) || !shown.beside.histograms.is_empty() {
+            let is_right = |at: usize| has_its_histograms(at, &shown.column.chunks()[at][..], &shown.beside);
+            if !chunks.clone().all(is_right) {
+                return Err(Malformed::OutOfPlace("native histogram"));
+            }
+        }
+        Ok(read.repeated)
     }
 }
 
@@ -277,40 +322,10 @@ fn read_chunk(at: usize, basis: Basis, target: &mut Target, sections: &mut Secti
     state.decode_values(basis, &changed, target.shown.column.chunk_mut(at), columns)
 }
 
-/// Reads timestamps and exemplars; gives how many slots have a timestamp that is the same as before, and so no new sample.
-fn read_sparse(
-    entry: &Entry,
-    target: &mut Target,
-    chunks: Range<usize>,
-    sections: &mut Sections<'_>,
-) -> Result<u64, Malformed> {
-    let slots = chunks.start * CHUNK_SLOTS..chunks.end * CHUNK_SLOTS;
-    let (first, end) = (slots.start as u32, slots.end as u32);
-    let shown = &mut target.shown;
-    let mut changed: Vec<(u32, ())> = Vec::new();
-    if entry.has(FLAG_TIMESTAMPS) {
-        let changes = sparse::read_changes(&mut sections.timestamps, first, end, shown.started)?;
-        changed = changes.iter().map(|(slot, _)| (*slot, ())).collect();
-        if let Some(after) = sparse::apply(&shown.beside.timestamps, changes) {
-            Arc::make_mut(&mut shown.beside).timestamps = after;
-        }
-    }
-    if entry.has(FLAG_EXEMPLARS) {
-        let changes = sparse::read_changes(&mut sections.exemplars, first, end, shown.started)?;
-        if let Some(after) = sparse::apply(&shown.beside.exemplars, changes) {
-            Arc::make_mut(&mut shown.beside).exemplars = after;
-        }
-    }
-    let column = &shown.column;
-    let is_present = |slot: &u32| (*slot as usize) < column.len() && !is_absent(column.get(*slot as usize).to_bits());
-    let kept = sparse::unchanged(sparse::within(&shown.beside.timestamps, &slots), &changed);
-    Ok(kept.filter(is_present).count() as u64)
-}
-
 /// Compares a finished scrape's column with what its sender says of it.
 fn check(target: &Target, sections: &mut Sections<'_>) -> Result<(), Malformed> {
     let expected = u64::from_le_bytes(sections.checks.array("check")?);
-    let found = check_chunks(target.shown.column.chunks().iter().map(|chunk| &chunk[..]));
+    let found = check_chunks(target.shown.column.chunks().iter().map(|chunk| &chunk[..]), &target.shown.beside);
     if found == expected { Ok(()) } else { Err(Malformed::Drift { target: target.shown.number }) }
 }
 

@@ -7,8 +7,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use super::beside::Beside;
 use super::chunk::CHUNK_SLOTS;
-use crate::model::{STALE_NAN, stale_nan};
+use crate::model::{HistogramCounts, STALE_NAN, stale_nan};
 
 /// The values of one chunk's slots; those behind the schema's end are stale markers.
 pub type ColumnChunk = [f64; CHUNK_SLOTS];
@@ -97,8 +98,9 @@ impl PartialEq for Column {
     }
 }
 
-/// xxh3-64 over the bits of all chunks, padding included: what both ends of a stream compare now and then.
-pub(super) fn check_chunks<'a>(chunks: impl Iterator<Item = &'a [f64]>) -> u64 {
+/// xxh3-64 over the bits of all chunks, padding included, and over slot, count and sum of the histograms beside them: what both
+/// ends of a stream compare now and then.
+pub(super) fn check_chunks<'a>(chunks: impl Iterator<Item = &'a [f64]>, beside: &Beside) -> u64 {
     let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
     let mut bytes = [0u8; CHUNK_SLOTS * 8];
     for chunk in chunks {
@@ -106,6 +108,15 @@ pub(super) fn check_chunks<'a>(chunks: impl Iterator<Item = &'a [f64]>) -> u64 {
             eight.copy_from_slice(&value.to_bits().to_le_bytes());
         }
         hasher.update(&bytes[..chunk.len() * 8]);
+    }
+    for (slot, sample) in &beside.histograms {
+        let count = match &sample.histogram.counts {
+            HistogramCounts::Integer(counts) => counts.count,
+            HistogramCounts::Float(counts) => counts.count.to_bits(),
+        };
+        for number in [u64::from(*slot), count, sample.histogram.sum.to_bits()] {
+            hasher.update(&number.to_le_bytes());
+        }
     }
     hasher.digest()
 }

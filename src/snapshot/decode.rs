@@ -128,6 +128,8 @@ pub struct TargetState {
 pub(super) struct Target {
     pub(super) shown: TargetState,
     pub(super) states: Vec<Arc<ChunkState>>,
+    /// Memory that its histograms take.
+    pub(super) histogram_bytes: usize,
     /// The tick of the frame that told its last scrape.
     pub(super) tick: Timestamp,
     /// A scrape of it was read to its end.
@@ -149,7 +151,7 @@ impl Target {
             report: facts.report,
             beside: Beside::nothing(),
         };
-        Target { shown, states: Vec::new(), tick, is_told: false }
+        Target { shown, states: Vec::new(), histogram_bytes: 0, tick, is_told: false }
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -183,6 +185,8 @@ pub struct StreamState {
     targets: BTreeMap<u32, Target>,
     /// Slots of all targets.
     slots: usize,
+    /// Memory that the histograms of all targets take.
+    histogram_bytes: usize,
     /// A KEY was applied, so frames that follow have something to stand on.
     is_begun: bool,
     /// The kind of the tick of which parts are still to come.
@@ -201,6 +205,7 @@ impl StreamState {
             definitions: Definitions::default(),
             targets: BTreeMap::new(),
             slots: 0,
+            histogram_bytes: 0,
             is_begun: false,
             open_tick: None,
             open_scrape: None,
@@ -316,9 +321,9 @@ impl StreamState {
         let begins = is_key && !header.continued;
         let nothing = BTreeMap::new();
         let before = if begins { &nothing } else { &self.targets };
-        let slots = if begins { 0 } else { self.slots };
+        let held = if begins { (0, 0) } else { (self.slots, self.histogram_bytes) };
         let open = self.open_scrape.filter(|_| !begins);
-        let mut work = Work::new(before, &self.definitions, slots, open, header, limits);
+        let mut work = Work::new(before, &self.definitions, held, open, header, limits);
         work.read(&mut sections).map_err(corrupt)?;
         let (changes, mut applied) = work.finish();
         (applied.publish, applied.key) = (!header.more, is_key);
@@ -331,7 +336,8 @@ impl StreamState {
                 None => self.targets.remove(&number),
             };
         }
-        (self.slots, self.open_scrape, self.started, self.is_begun) = (changes.slots, changes.open, started, true);
+        (self.slots, self.histogram_bytes) = (changes.slots, changes.histogram_bytes);
+        (self.open_scrape, self.started, self.is_begun) = (changes.open, started, true);
         self.open_tick = header.more.then_some(header.kind);
         if applied.publish {
             let targets = &self.targets;

@@ -15,7 +15,9 @@ use super::column::{ColumnChunk, check_chunks};
 use super::define;
 use super::facts::Facts;
 use super::frame::{FrameHeader, FrameKind, FrameLimits, Packer, StreamId};
-use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Fresh, Part};
+use super::fresh::{Fresh, LeftOut};
+use super::histograms::weight;
+use super::part::{EntryWriter, FLAG_CARRIED, FLAG_EXTRA, FLAG_SCHEMA, Part};
 use super::schema::{Schema, SchemaHash, redefined};
 use super::scrape::{Outcome, Scrape, are_target_labels};
 use super::sparse;
@@ -42,15 +44,6 @@ pub struct EncodedFrame {
     pub more: bool,
 }
 
-/// What an encoder left out because no gateway would take it. It only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Scrapes of targets beyond the limits on targets, slots or a target's labels.
-    pub scrapes: u64,
-    /// Exemplars with over 1 KiB of labels.
-    pub exemplars: u64,
-}
-
 /// What is known of one target at both ends.
 pub(super) struct Target {
     pub(super) labels: Arc<Labels>,
@@ -59,6 +52,8 @@ pub(super) struct Target {
     pub(super) states: Vec<ChunkState>,
     pub(super) facts: Facts,
     pub(super) beside: Beside,
+    /// Memory that its histograms take at the other end.
+    histogram_bytes: usize,
     /// The decoder has heard of it.
     pub(super) is_told: bool,
 }
@@ -72,6 +67,7 @@ impl Target {
             states: Vec::new(),
             facts: Facts::new(tick),
             beside: Beside::default(),
+            histogram_bytes: 0,
             is_told: false,
         }
     }
@@ -97,7 +93,7 @@ impl Target {
             values: self.values.concat().into(),
             beside: Cow::Owned(self.beside.clone()),
             is_carried: true,
-            exemplars_left_out: 0,
+            left_out: LeftOut::default(),
         }
     }
 }
@@ -115,6 +111,8 @@ pub struct Encoder {
     next_number: u32,
     /// Slots of all targets.
     slots: usize,
+    /// Memory that the histograms of all targets take at the other end.
+    histogram_bytes: usize,
     /// Definitions that a decoder keeps: those that a target has.
     defined: HashMap<SchemaHash, Arc<Schema>>,
     needs_key: bool,
@@ -136,6 +134,7 @@ impl Encoder {
             free_numbers: Vec::new(),
             next_number: 0,
             slots: 0,
+            histogram_bytes: 0,
             defined: HashMap::new(),
             needs_key: true,
             has_gap: false,
@@ -172,9 +171,9 @@ impl Encoder {
         if key {
             self.write_key(&planned, &mut told, &mut writer);
         }
-        for (at, (number, scrape)) in planned.iter().enumerate() {
+        for (at, planned) in planned.iter().enumerate() {
             if !told.contains(&at) {
-                self.write(*number, Fresh::of(scrape, tick), Basis::Before, &mut writer);
+                self.write(planned.number, planned.fresh(tick, &self.limits), Basis::Before, &mut writer);
             }
         }
         self.seal(&mut writer, false);
@@ -192,7 +191,7 @@ impl Encoder {
     }
 
     /// Gives every scrape its target's number, new ones to new targets; leaves out what is over the limits.
-    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<(u32, &'a Scrape)> {
+    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<Planned<'a>> {
         let mut planned = Vec::with_capacity(scrapes.len());
         for scrape in scrapes {
             let number = match self.numbers.get(&scrape.target) {
@@ -208,7 +207,7 @@ impl Encoder {
                 self.numbers.remove(&scrape.target);
                 freed.push(number);
             }
-            planned.push((number, scrape));
+            planned.push(Planned { number, scrape, has_room: self.admit_histograms(scrape) });
         }
         planned
     }
@@ -238,11 +237,19 @@ impl Encoder {
         is_within
     }
 
+    /// Whether the stream has room for the scrape's histograms. While a tick is told they may lie beside those that they replace.
+    fn admit_histograms(&mut self, scrape: &Scrape) -> bool {
+        let bytes: usize = scrape.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
+        let is_within = self.histogram_bytes + bytes <= self.limits.histogram_bytes_max;
+        self.histogram_bytes += if is_within { bytes } else { 0 };
+        is_within
+    }
+
     /// Defines the schemas that the decoder does not have yet.
-    fn define(&mut self, planned: &[(u32, &Scrape)]) -> Vec<EncodedFrame> {
+    fn define(&mut self, planned: &[Planned<'_>]) -> Vec<EncodedFrame> {
         let mut frames = Vec::new();
         let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
-        for (number, scrape) in planned.iter().filter(|(_, scrape)| scrape.outcome != Outcome::Gone) {
+        for Planned { number, scrape, .. } in planned.iter().filter(|planned| planned.scrape.outcome != Outcome::Gone) {
             let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
             let schema = &scrape.schema;
             if schema.chunks().is_empty() || self.defined.contains_key(&schema.hash()) {
@@ -256,18 +263,18 @@ impl Encoder {
     }
 
     /// Writes every target in full: its first scrape of the tick, or what it had.
-    fn write_key(&mut self, planned: &[(u32, &Scrape)], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
+    fn write_key(&mut self, planned: &[Planned<'_>], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
         let mut first = HashMap::new();
-        for (at, (number, _)) in planned.iter().enumerate() {
-            first.entry(*number).or_insert(at);
+        for (at, planned) in planned.iter().enumerate() {
+            first.entry(planned.number).or_insert(at);
         }
         let numbers: Vec<u32> = self.targets.keys().copied().collect();
         for number in numbers {
-            let scrape = first.get(&number).filter(|at| planned[**at].1.outcome != Outcome::Gone);
+            let scrape = first.get(&number).filter(|at| planned[**at].scrape.outcome != Outcome::Gone);
             let fresh = match scrape {
                 Some(at) => {
                     told.insert(*at);
-                    Fresh::of(planned[*at].1, writer.tick)
+                    planned[*at].fresh(writer.tick, &self.limits)
                 }
                 None => self.targets[&number].carried(writer.tick),
             };
@@ -292,11 +299,12 @@ impl Encoder {
         }
         if fresh.facts.outcome == Outcome::Gone && !fresh.is_carried {
             fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
-            writer.part.put_entry(number, Outcome::Gone as u8, None);
+            writer.part.put_entry(number, Outcome::Gone as u8, None, 0);
             return;
         }
         self.write_scrape(number, &mut target, &fresh, basis, writer);
         target.beside = fresh.beside.into_owned();
+        target.histogram_bytes = target.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
         (target.facts, target.is_told) = (fresh.facts, true);
         self.targets.insert(number, target);
     }
@@ -321,8 +329,8 @@ impl Encoder {
         }
         fresh.facts.put(&target.facts, &mut writer.part.columns.facts);
         let mut entry = EntryWriter::new(target, fresh, basis);
-        let mut flags = fresh.facts.outcome as u8 | entry.sparse_flags();
-        flags |= if fresh.is_carried { FLAG_CARRIED } else { 0 };
+        let flags = fresh.facts.outcome as u8 | if fresh.is_carried { FLAG_CARRIED } else { 0 };
+        let lists = entry.lists.which();
         let first_only =
             if has_schema { FLAG_SCHEMA } else { 0 } | if fresh.facts.has_extra() { FLAG_EXTRA } else { 0 };
         let chunks = fresh.schema.chunks().len();
@@ -331,15 +339,16 @@ impl Encoder {
             entry.write_chunks(&mut writer.part, &self.limits);
             let to = entry.next_chunk;
             let range = (from > 0 || to < chunks).then_some((from, to - from));
-            writer.part.put_entry(number, flags | if from == 0 { first_only } else { 0 }, range);
+            writer.part.put_entry(number, flags | if from == 0 { first_only } else { 0 }, range, lists);
             if to == chunks {
                 break;
             }
             self.seal(writer, true);
         }
-        self.left_out.exemplars += fresh.exemplars_left_out;
+        self.left_out.exemplars += fresh.left_out.exemplars;
+        self.left_out.histograms += fresh.left_out.histograms;
         if writer.kind == FrameKind::Delta && writer.part.seq.is_multiple_of(CHECK_EVERY) {
-            let check = check_chunks(target.values.iter().map(|chunk| &chunk[..]));
+            let check = check_chunks(target.values.iter().map(|chunk| &chunk[..]), &fresh.beside);
             writer.part.columns.checks.extend_from_slice(&check.to_le_bytes());
         }
     }
@@ -369,8 +378,23 @@ impl Encoder {
     fn forget_gone(&mut self, freed: Vec<u32>) {
         self.free_numbers.extend(freed);
         self.slots = self.targets.values().map(|target| target.schema.chunks().len() * CHUNK_SLOTS).sum();
+        self.histogram_bytes = self.targets.values().map(|target| target.histogram_bytes).sum();
         let used: HashSet<SchemaHash> = self.targets.values().map(|target| target.schema.hash()).collect();
         self.defined.retain(|hash, _| used.contains(hash));
+    }
+}
+
+/// A scrape that is to be told.
+struct Planned<'a> {
+    number: u32,
+    scrape: &'a Scrape,
+    /// The stream has room for its histograms.
+    has_room: bool,
+}
+
+impl<'a> Planned<'a> {
+    fn fresh(&self, tick: Timestamp, limits: &FrameLimits) -> Fresh<'a> {
+        Fresh::of(self.scrape, tick, self.has_room, limits)
     }
 }
 

@@ -81,6 +81,9 @@ pub struct FrameLimits {
     pub slots_max: usize,
     /// Bytes of memory that the schemas of one stream may take: a patch of a few bytes makes a chunk of megabytes.
     pub schema_bytes_max: usize,
+    /// Bytes of memory that the native histograms of one stream may take; an encoder fills half of it, for while a frame is
+    /// applied new ones stand beside old ones.
+    pub histogram_bytes_max: usize,
     /// Slots that the scrapes in one frame may cover, changed or not.
     pub frame_slots_max: usize,
     /// Bytes of one target's labels.
@@ -100,6 +103,7 @@ impl Default for FrameLimits {
             targets_max: 1 << 18,
             slots_max: 1 << 24,
             schema_bytes_max: 2 << 30,
+            histogram_bytes_max: 512 << 20,
             frame_slots_max: 1 << 25,
             target_label_bytes_max: 64 << 10,
         }

@@ -12,20 +12,20 @@
 //! | 5 | FACTS | see `facts.rs` |
 //! | 6 | TIMESTAMPS | see `sparse.rs` |
 //! | 7 | EXEMPLARS | see `sparse.rs` |
-//! | 8 | CHECKS | now and then: 8 bytes a finished scrape, xxh3-64 over the bits of its whole column |
-//! | 9 | CHANGES | which slots changed, chunk by chunk: see `changes.rs` |
-//! | 10 | EXCEPTIONS | see `values.rs` |
-//! | 11 | CODES | see `values.rs` |
-//! | 12 | WAVERING | see `changes.rs` |
-//! | 13 | BITS | see `values.rs` |
-//! | 32 | | kept for native histograms |
-//! | 33 | | kept for start timestamps |
+//! | 8 | HISTOGRAMS | see `histograms.rs` |
+//! | 9 | STARTS | start timestamps: see `sparse.rs` |
+//! | 10 | CHECKS | now and then: 8 bytes a finished scrape, xxh3-64 over the bits of its whole column and its histograms' counts and sums |
+//! | 11 | CHANGES | which slots changed, chunk by chunk: see `changes.rs` |
+//! | 12 | EXCEPTIONS | see `values.rs` |
+//! | 13 | CODES | see `values.rs` |
+//! | 14 | WAVERING | see `changes.rs` |
+//! | 15 | BITS | see `values.rs` |
 
 use super::bits::BitReader;
 use super::reader::{Malformed, Reader, put_varint};
 use super::values::{ValueColumns, ValueReaders};
 
-const SECTIONS: usize = 13;
+const SECTIONS: usize = 15;
 /// Bytes of a section's number and length.
 const SECTION_HEAD_MAX: usize = 6;
 
@@ -39,6 +39,8 @@ pub(super) struct Columns {
     pub(super) facts: Vec<u8>,
     pub(super) timestamps: Vec<u8>,
     pub(super) exemplars: Vec<u8>,
+    pub(super) histograms: Vec<u8>,
+    pub(super) starts: Vec<u8>,
     pub(super) checks: Vec<u8>,
     pub(super) values: ValueColumns,
 }
@@ -50,7 +52,7 @@ impl Columns {
         small + self.values.len() + SECTIONS * SECTION_HEAD_MAX
     }
 
-    fn small(&self) -> [&Vec<u8>; 8] {
+    fn small(&self) -> [&Vec<u8>; 10] {
         [
             &self.stream,
             &self.targets,
@@ -59,6 +61,8 @@ impl Columns {
             &self.facts,
             &self.timestamps,
             &self.exemplars,
+            &self.histograms,
+            &self.starts,
             &self.checks,
         ]
     }
@@ -71,11 +75,11 @@ impl Columns {
             put_section(at as u8 + 1, column, &mut head);
         }
         let [mut changes, mut codes, mut tail] = [const { Vec::new() }; 3];
-        put_section(9, &self.values.changes, &mut changes);
-        put_section(10, &self.values.exceptions, &mut changes);
-        put_section(11, &self.values.codes, &mut codes);
-        put_section(12, &wavering, &mut tail);
-        put_section(13, &bits, &mut tail);
+        put_section(11, &self.values.changes, &mut changes);
+        put_section(12, &self.values.exceptions, &mut changes);
+        put_section(13, &self.values.codes, &mut codes);
+        put_section(14, &wavering, &mut tail);
+        put_section(15, &bits, &mut tail);
         [head, changes, codes, tail]
     }
 }
@@ -98,6 +102,8 @@ pub(super) struct Sections<'a> {
     pub(super) facts: Reader<'a>,
     pub(super) timestamps: Reader<'a>,
     pub(super) exemplars: Reader<'a>,
+    pub(super) histograms: Reader<'a>,
+    pub(super) starts: Reader<'a>,
     pub(super) checks: Reader<'a>,
     pub(super) values: ValueReaders<'a>,
 }
@@ -119,7 +125,8 @@ impl<'a> Sections<'a> {
             let length = reader.count("section", u64::from(u32::MAX), 1)?;
             columns[usize::from(number) - 1] = reader.take(length, "section")?;
         }
-        let [stream, targets, entries, schemas, facts, timestamps, exemplars, checks, values @ ..] = columns;
+        let [stream, targets, entries, schemas, facts, timestamps, exemplars, histograms, starts, checks, values @ ..] =
+            columns;
         let [changes, exceptions, codes, wavering, bits] = values;
         let new = Reader::new;
         Ok(Sections {
@@ -130,6 +137,8 @@ impl<'a> Sections<'a> {
             facts: new(facts),
             timestamps: new(timestamps),
             exemplars: new(exemplars),
+            histograms: new(histograms),
+            starts: new(starts),
             checks: new(checks),
             values: ValueReaders {
                 changes: new(changes),
@@ -137,6 +146,7 @@ impl<'a> Sections<'a> {
                 codes: new(codes),
                 wavering: BitReader::new(wavering),
                 bits: BitReader::new(bits),
+                ..ValueReaders::default()
             },
         })
     }
@@ -150,6 +160,8 @@ impl<'a> Sections<'a> {
         self.facts.end("facts")?;
         self.timestamps.end("timestamps")?;
         self.exemplars.end("exemplars")?;
+        self.histograms.end("native histograms")?;
+        self.starts.end("start timestamps")?;
         self.checks.end("checks")?;
         self.values.end()
     }

@@ -49,6 +49,9 @@ pub enum Malformed {
         /// Its hash, the first byte the highest.
         found: u128,
     },
+    /// A native histogram that breaks its own rules.
+    #[error("native histogram: {0}")]
+    Histogram(String),
     /// The two ends disagree about a target's values.
     #[error("values of target {target} differ from the sender's")]
     Drift {

@@ -1,6 +1,15 @@
-//! What only few slots have: timestamps of their own, and exemplars. Only what changed since the scrape before is written.
+//! What only few slots have, list by list (see `lists.rs`). Only what changed since the scrape before is written.
 //!
-//! Of each change: slots skipped since the one before (varint), 0 where there is none any more or 1 and the new one.
+//! A list of changes is their count, and of each the slots skipped since the one before (varint), 0 where there is none any more
+//! or 1 and the new one.
+//!
+//! | value | as |
+//! |---|---|
+//! | timestamp | zigzag milliseconds against the one before in the same list, the first against the scrape's start |
+//! | exemplar | how many labels, name and value of each; value, 8 bytes; 0 or 1 and its timestamp against the scrape's start |
+//! | native histogram | see `histograms.rs` |
+//!
+//! Equal means equal bits here: a sum that goes from 0 to −0 is a change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,8 +24,13 @@ use crate::model::{Exemplar, Labels, LabelsBuilder, Timestamp};
 /// Entries ascending by slot, each slot at most once.
 pub(super) type Sparse<T> = Vec<(u32, T)>;
 
-/// One changed slot: what it has now, or nothing.
-pub(super) type Change<'a, T> = (u32, Option<&'a T>);
+/// One changed slot: what it had, and what it has now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a, T> {
+    pub(super) slot: u32,
+    old: Option<&'a T>,
+    new: Option<&'a T>,
+}
 
 /// Labels of one exemplar: OpenMetrics allows 128 characters in all.
 const EXEMPLAR_LABELS_MAX: u64 = 128;
@@ -24,31 +38,51 @@ const EXEMPLAR_LABELS_MAX: u64 = 128;
 pub(super) const EXEMPLAR_BYTES_MAX: usize = 1 << 10;
 
 /// A value that can be written beside a slot.
-pub(super) trait SparseValue: Sized + PartialEq {
-    /// Appends it; `base` is the start of the scrape.
-    fn put(&self, base: Timestamp, out: &mut Vec<u8>);
+pub(super) trait SparseValue: Clone {
+    /// Whether both are the same to the bit.
+    fn is_same(&self, other: &Self) -> bool;
+    /// Appends it, told against what the slot had.
+    fn put(&self, old: Option<&Self>, base: Timestamp, out: &mut Vec<u8>);
     /// Reads what `put` wrote.
-    fn read(base: Timestamp, reader: &mut Reader<'_>) -> Result<Self, Malformed>;
+    fn read(old: Option<&Self>, base: Timestamp, reader: &mut Reader<'_>) -> Result<Self, Malformed>;
     /// Bytes that it takes at most.
     fn bytes_max(&self) -> usize;
+    /// The base of the next value in the list; that of the first is the start of the scrape.
+    fn next_base(&self, base: Timestamp) -> Timestamp {
+        base
+    }
 }
 
 impl SparseValue for Timestamp {
-    fn put(&self, base: Timestamp, out: &mut Vec<u8>) {
+    fn is_same(&self, other: &Timestamp) -> bool {
+        self == other
+    }
+
+    fn put(&self, _: Option<&Timestamp>, base: Timestamp, out: &mut Vec<u8>) {
         put_zigzag(out, self.0.wrapping_sub(base.0));
     }
 
-    fn read(base: Timestamp, reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+    fn read(_: Option<&Timestamp>, base: Timestamp, reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
         Ok(Timestamp(base.0.wrapping_add(reader.zigzag("explicit timestamp")?)))
     }
 
     fn bytes_max(&self) -> usize {
         10
     }
+
+    fn next_base(&self, _: Timestamp) -> Timestamp {
+        *self
+    }
 }
 
 impl SparseValue for Exemplar {
-    fn put(&self, base: Timestamp, out: &mut Vec<u8>) {
+    fn is_same(&self, other: &Exemplar) -> bool {
+        self.value.to_bits() == other.value.to_bits()
+            && self.timestamp == other.timestamp
+            && self.labels == other.labels
+    }
+
+    fn put(&self, _: Option<&Exemplar>, base: Timestamp, out: &mut Vec<u8>) {
         put_varint(out, self.labels.len() as u64);
         for (name, value) in &self.labels {
             put_string(out, name);
@@ -57,16 +91,16 @@ impl SparseValue for Exemplar {
         out.extend_from_slice(&self.value.to_bits().to_le_bytes());
         out.push(u8::from(self.timestamp.is_some()));
         if let Some(timestamp) = self.timestamp {
-            timestamp.put(base, out);
+            timestamp.put(None, base, out);
         }
     }
 
-    fn read(base: Timestamp, reader: &mut Reader<'_>) -> Result<Exemplar, Malformed> {
+    fn read(_: Option<&Exemplar>, base: Timestamp, reader: &mut Reader<'_>) -> Result<Exemplar, Malformed> {
         let labels = read_labels(reader, EXEMPLAR_LABELS_MAX)?;
         let value = f64::from_bits(u64::from_le_bytes(reader.array("exemplar value")?));
         let timestamp = match reader.byte("exemplar timestamp")? {
             0 => None,
-            1 => Some(Timestamp::read(base, reader)?),
+            1 => Some(Timestamp::read(None, base, reader)?),
             found => return Err(Malformed::Unknown { what: "exemplar timestamp", found: u64::from(found) }),
         };
         Ok(Exemplar { labels, value, timestamp })
@@ -88,7 +122,7 @@ pub(super) fn read_labels(reader: &mut Reader<'_>, labels_max: u64) -> Result<La
 }
 
 /// What changed between two lists.
-pub(super) fn changes<'a, T: PartialEq>(before: &[(u32, T)], after: &'a [(u32, T)]) -> Vec<Change<'a, T>> {
+pub(super) fn changes<'a, T: SparseValue>(before: &'a [(u32, T)], after: &'a [(u32, T)]) -> Vec<Change<'a, T>> {
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
     let mut changes = Vec::new();
     loop {
@@ -100,88 +134,109 @@ pub(super) fn changes<'a, T: PartialEq>(before: &[(u32, T)], after: &'a [(u32, T
         let old = before.next_if(|(slot, _)| *slot <= new);
         let new = after.next_if(|(slot, _)| old.is_none_or(|(old, _)| slot <= old));
         match (old, new) {
-            (Some((_, old)), Some((_, new))) if old == new => {}
-            (_, Some((slot, new))) => changes.push((*slot, Some(new))),
-            (Some((slot, _)), None) => changes.push((*slot, None)),
+            (Some((_, old)), Some((_, new))) if old.is_same(new) => {}
+            (Some((slot, _)), _) | (_, Some((slot, _))) => {
+                let value = |entry: Option<&'a (u32, T)>| entry.map(|(_, value)| value);
+                changes.push(Change { slot: *slot, old: value(old), new: value(new) });
+            }
             (None, None) => unreachable!("the lower of two slots is there"),
         }
     }
 }
 
 /// Appends the changes of slots from `first` on.
-pub(super) fn put_changes<T: SparseValue>(changes: &[Change<'_, T>], first: u32, base: Timestamp, out: &mut Vec<u8>) {
+pub(super) fn put_changes<T: SparseValue>(
+    changes: &[Change<'_, T>],
+    first: u32,
+    mut base: Timestamp,
+    out: &mut Vec<u8>,
+) {
     put_varint(out, changes.len() as u64);
     let mut next = first;
-    for (slot, value) in changes {
+    for Change { slot, old, new } in changes {
         put_varint(out, u64::from(slot - next));
         next = slot + 1;
-        out.push(u8::from(value.is_some()));
-        if let Some(value) = value {
-            value.put(base, out);
+        out.push(u8::from(new.is_some()));
+        if let Some(new) = new {
+            new.put(*old, base, out);
+            base = new.next_base(base);
         }
     }
 }
 
-/// Reads changes of slots in `first..end`.
+/// Reads changes of slots in `first..end` and gives the list after them, or nothing where there is none; `see` is shown the old
+/// and the new of each before the next is read.
 pub(super) fn read_changes<T: SparseValue>(
+    before: &[(u32, T)],
     reader: &mut Reader<'_>,
-    first: u32,
-    end: u32,
-    base: Timestamp,
-) -> Result<Vec<(u32, Option<T>)>, Malformed> {
+    (first, end): (u32, u32),
+    mut base: Timestamp,
+    mut see: impl FnMut(u32, Option<&T>, Option<&T>) -> Result<(), Malformed>,
+) -> Result<Option<Sparse<T>>, Malformed> {
     let count = reader.count("sparse changes", u64::from(end - first), 2)?;
-    let (mut changes, mut next) = (Vec::with_capacity(count), first);
+    if count == 0 {
+        return Ok(None);
+    }
+    let (mut after, mut next) = (Vec::with_capacity(before.len()), first);
+    let mut before = before.iter().peekable();
     for _ in 0..count {
         if next >= end {
             return Err(Malformed::OutOfPlace("sparse change"));
         }
         let slot = next + reader.bounded("slot", u64::from(end - 1 - next))? as u32;
         next = slot + 1;
-        changes.push(match reader.byte("sparse change")? {
-            0 => (slot, None),
-            1 => (slot, Some(T::read(base, reader)?)),
-            found => return Err(Malformed::Unknown { what: "sparse change", found: u64::from(found) }),
-        });
-    }
-    Ok(changes)
-}
-
-/// The list after these changes, or nothing where there is none.
-pub(super) fn apply<T: Clone>(before: &[(u32, T)], changes: Vec<(u32, Option<T>)>) -> Option<Sparse<T>> {
-    if changes.is_empty() {
-        return None;
-    }
-    let mut after = Vec::with_capacity(before.len() + changes.len());
-    let mut before = before.iter().peekable();
-    for (slot, value) in changes {
         while let Some(kept) = before.next_if(|(own, _)| *own < slot) {
             after.push(kept.clone());
         }
-        before.next_if(|(own, _)| *own == slot);
-        after.extend(value.map(|value| (slot, value)));
+        let old = before.next_if(|(own, _)| *own == slot).map(|(_, old)| old);
+        let new = match reader.byte("sparse change")? {
+            0 => None,
+            1 => Some(T::read(old, base, reader)?),
+            found => return Err(Malformed::Unknown { what: "sparse change", found: u64::from(found) }),
+        };
+        see(slot, old, new.as_ref())?;
+        base = new.as_ref().map_or(base, |new| new.next_base(base));
+        after.extend(new.map(|new| (slot, new)));
     }
     after.extend(before.cloned());
-    Some(after)
+    Ok(Some(after))
 }
 
 /// The entries of slots in a range.
 pub(super) fn within<'a, T>(entries: &'a [(u32, T)], slots: &Range<usize>) -> &'a [(u32, T)] {
-    let from = entries.partition_point(|(slot, _)| (*slot as usize) < slots.start);
-    let length = entries[from..].partition_point(|(slot, _)| (*slot as usize) < slots.end);
+    cut(entries, slots, |(slot, _)| *slot)
+}
+
+/// The changes of slots in a range.
+pub(super) fn changes_within<'c, 'a, T>(changes: &'c [Change<'a, T>], slots: &Range<usize>) -> &'c [Change<'a, T>] {
+    cut(changes, slots, |change| change.slot)
+}
+
+fn cut<'e, E>(entries: &'e [E], slots: &Range<usize>, slot_of: impl Fn(&E) -> u32) -> &'e [E] {
+    let from = entries.partition_point(|entry| (slot_of(entry) as usize) < slots.start);
+    let length = entries[from..].partition_point(|entry| (slot_of(entry) as usize) < slots.end);
     &entries[from..from + length]
+}
+
+/// For [`read_changes`], where nobody needs to see them.
+pub(super) fn unseen<T>(_: u32, _: Option<&T>, _: Option<&T>) -> Result<(), Malformed> {
+    Ok(())
 }
 
 /// Bytes that changes take at most.
 pub(super) fn bytes_max<T: SparseValue>(changes: &[Change<'_, T>]) -> usize {
-    changes.iter().map(|(_, value)| 6 + value.map_or(0, SparseValue::bytes_max)).sum()
+    changes.iter().map(|change| 6 + change.new.map_or(0, SparseValue::bytes_max)).sum()
 }
 
-/// The slots that are in the list but not among the changes.
-pub(super) fn unchanged<'a, T, U>(after: &'a [(u32, T)], changes: &'a [(u32, U)]) -> impl Iterator<Item = u32> + 'a {
-    let mut changes = changes.iter().peekable();
+/// The slots that are in the list but not among the changed ones.
+pub(super) fn unchanged<'a, T>(
+    after: &'a [(u32, T)],
+    changed: impl Iterator<Item = u32> + 'a,
+) -> impl Iterator<Item = u32> + 'a {
+    let mut changed = changed.peekable();
     after.iter().map(|(slot, _)| *slot).filter(move |slot| {
-        while changes.next_if(|(changed, _)| changed < slot).is_some() {}
-        changes.next_if(|(changed, _)| changed == slot).is_none()
+        while changed.next_if(|changed| changed < slot).is_some() {}
+        changed.next_if(|changed| changed == slot).is_none()
     })
 }
 
@@ -233,8 +288,9 @@ mod tests {
                 let mut out = Vec::new();
                 let written = changes(&before, &after);
                 put_changes(&written, 0, Timestamp(3), &mut out);
-                let read = read_changes(&mut Reader::new(&out), 0, 301, Timestamp(3)).unwrap();
-                assert_eq!(apply(&before, read).unwrap_or(before), after);
+                let mut reader = Reader::new(&out);
+                let read = read_changes(&before, &mut reader, (0, 301), Timestamp(3), unseen).unwrap();
+                assert_eq!(read.unwrap_or(before), after);
             }
         }
     }
@@ -244,6 +300,7 @@ mod tests {
         let list = [(9, Timestamp(1))];
         let mut out = Vec::new();
         put_changes(&changes(&[], &list), 0, Timestamp(0), &mut out);
-        assert!(read_changes::<Timestamp>(&mut Reader::new(&out), 0, 9, Timestamp(0)).is_err());
+        let read = |end| read_changes::<Timestamp>(&[], &mut Reader::new(&out), (0, end), Timestamp(0), unseen);
+        assert!(read(9).is_err() && read(10).is_ok());
     }
 }

@@ -17,6 +17,7 @@
 //! | 0xf2 | NaN | | |
 //! | 0xf3 | bits before xor a number of so many bits | width | width − 1 |
 //! | 0xf4 | as the first, at another scale | scale; width with the sign as bit 7 | width − 1 |
+//! | 0xf5 | the mark of a native histogram, which stands beside the column | | |
 //!
 //! The usual width is a running mean in quarters of a bit, rounded: each difference of a slot that had a value, outside of what a
 //! KEY tells in full, moves it a quarter of the way, the first one all of it.
@@ -31,7 +32,7 @@ use super::chunk::CHUNK_SLOTS;
 use super::column::{ColumnChunk, is_absent};
 use super::reader::{Malformed, Reader, unzigzag, zigzag};
 use super::scrape::FORGET_NAN;
-use crate::model::{NORMAL_NAN, STALE_NAN, stale_nan};
+use crate::model::{HISTOGRAM_NAN, NORMAL_NAN, STALE_NAN, stale_nan};
 
 const CODES_NUMERIC: u8 = 210;
 const CODE_STALE: u8 = 0xf0;
@@ -39,6 +40,7 @@ const CODE_FORGET: u8 = 0xf1;
 const CODE_NAN: u8 = 0xf2;
 const CODE_XOR: u8 = 0xf3;
 const CODE_SCALE: u8 = 0xf4;
+const CODE_HISTOGRAM: u8 = 0xf5;
 
 /// Whole numbers are below 2^50, so that they, and their differences, are exact in an `f64`.
 const WHOLE_MAX: f64 = (1u64 << 50) as f64;
@@ -165,6 +167,8 @@ pub(super) struct ValueReaders<'a> {
     pub(super) exceptions: Reader<'a>,
     pub(super) wavering: BitReader<'a>,
     pub(super) bits: BitReader<'a>,
+    /// A value was read that says that its sample is a native histogram.
+    pub(super) has_histograms: bool,
 }
 
 impl ValueReaders<'_> {
@@ -265,6 +269,7 @@ impl ChunkState {
             STALE_NAN => out.codes.push(CODE_STALE),
             FORGET_NAN => out.codes.push(CODE_FORGET),
             NORMAL_NAN => out.codes.push(CODE_NAN),
+            HISTOGRAM_NAN => out.codes.push(CODE_HISTOGRAM),
             _ => match search_scale(bits, old) {
                 Some((scale, whole)) => self.put_scaled(slot, scale, whole, old, out),
                 None => {
@@ -365,6 +370,10 @@ impl ChunkState {
             CODE_STALE | CODE_FORGET if is_absent(old) => Err(Malformed::OutOfPlace("end of a series")),
             CODE_STALE | CODE_FORGET => Ok(STALE_NAN),
             CODE_NAN => Ok(NORMAL_NAN),
+            CODE_HISTOGRAM => {
+                from.has_histograms = true;
+                Ok(HISTOGRAM_NAN)
+            }
             CODE_XOR => {
                 let width = from.exceptions.byte("width")?;
                 if !(1..=64).contains(&width) {
@@ -372,8 +381,8 @@ impl ChunkState {
                 }
                 let low = from.bits.take(u32::from(width) - 1)?;
                 let bits = base_bits(old) ^ (low | 1 << (width - 1));
-                if is_absent(bits) || bits == FORGET_NAN {
-                    Err(Malformed::OutOfPlace("stale marker"))
+                if is_absent(bits) || bits == FORGET_NAN || bits == HISTOGRAM_NAN {
+                    Err(Malformed::OutOfPlace("mark of a column"))
                 } else {
                     Ok(bits)
                 }
@@ -477,6 +486,7 @@ mod tests {
                 codes: Reader::new(&out.codes),
                 exceptions: Reader::new(&out.exceptions),
                 bits: BitReader::new(&bits),
+                has_histograms: false,
             };
             let changed = state.decode_changes(Basis::Before, 1, &mut from).unwrap();
             state.decode_values(Basis::Before, &changed, &mut column, &mut from).unwrap();

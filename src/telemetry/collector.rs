@@ -30,6 +30,7 @@ pub struct CollectorMetrics {
     dropped_samples: Counter,
     left_out_scrapes: Counter,
     left_out_exemplars: Counter,
+    left_out_histograms: Counter,
     pushes: Family<Vec<(&'static str, String)>, Counter>,
     sent_bytes: Counter,
     acknowledged_time: Gauge<f64, AtomicU64>,
@@ -49,6 +50,7 @@ impl CollectorMetrics {
             dropped_samples: Counter::default(),
             left_out_scrapes: Counter::default(),
             left_out_exemplars: Counter::default(),
+            left_out_histograms: Counter::default(),
             pushes: Family::default(),
             sent_bytes: Counter::default(),
             acknowledged_time: Gauge::default(),
@@ -84,8 +86,13 @@ impl CollectorMetrics {
         );
         registry.register(
             "fedgate_collector_left_out_exemplars",
-            "Exemplars in no frame because their labels are too long",
+            "Exemplars in no frame because their labels are too long, or they are too many",
             &self.left_out_exemplars,
+        );
+        registry.register(
+            "fedgate_collector_left_out_histograms",
+            "Native histograms in no frame because they are bad or over what a gateway takes",
+            &self.left_out_histograms,
         );
     }
 
@@ -111,9 +118,10 @@ impl CollectorMetrics {
     }
 
     /// Counts what no frame could take.
-    pub fn left_out(&self, scrapes: u64, exemplars: u64) {
+    pub fn left_out(&self, scrapes: u64, exemplars: u64, histograms: u64) {
         self.left_out_scrapes.inc_by(scrapes);
         self.left_out_exemplars.inc_by(exemplars);
+        self.left_out_histograms.inc_by(histograms);
     }
 
     /// Shows what the queue holds now.
@@ -155,7 +163,7 @@ mod tests {
         let mut registry = Registry::new();
         let metrics = CollectorMetrics::new(&mut registry);
         metrics.push_finished("200", 10, Duration::from_millis(3));
-        metrics.left_out(2, 1);
+        metrics.left_out(2, 1, 0);
         let page = registry.page();
         for line in page.lines().filter(|line| line.starts_with("fedgate_")) {
             let own = line.starts_with("fedgate_collector_") || line.starts_with("fedgate_build_info");

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fedgate::model::{Labels, METRIC_NAME, Metadata, Timestamp, stale_nan};
+use fedgate::model::{
+    Buckets, Counts, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, METRIC_NAME, Metadata, NativeHistogram,
+    ResetHint, Span, Timestamp, stale_nan,
+};
 use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
 use fedgate::push::sender::{Body, Failure, Fresh, Sender, SenderLimits, Step};
@@ -22,8 +25,47 @@ const TARGETS: u8 = 3;
 const TICKS_PER_KEY: u32 = 5;
 const COLLECTOR: &str = "alpha.example";
 
-/// A series' number and its value's bits.
-type Page = BTreeMap<u8, u64>;
+/// Series from this number on are native histograms.
+const HISTOGRAMS_FROM: u8 = 6;
+
+/// Samples by their series' number.
+type Page = BTreeMap<u8, Sample>;
+
+/// A value's bits, and what stands beside it.
+#[derive(Clone, Debug, PartialEq)]
+struct Sample {
+    bits: u64,
+    histogram: Option<Arc<HistogramSample>>,
+    start: Option<Timestamp>,
+}
+
+/// The sample of series `n` at a time; no two are the same.
+fn sample(n: u8, wall: Timestamp) -> Sample {
+    let value = wall.as_millis() as f64 + f64::from(n) / 8.0;
+    if n < HISTOGRAMS_FROM {
+        return Sample {
+            bits: value.to_bits(),
+            histogram: None,
+            start: (n % 2 == 0).then_some(Timestamp(i64::from(n))),
+        };
+    }
+    let count = wall.as_millis().unsigned_abs();
+    // Now and then a bucket more, which is another shape.
+    let length = 2 + (count / 20_000 % 3) as u32;
+    let spans = vec![Span { offset: i32::from(n), length }];
+    let positive = Buckets { spans, counts: vec![count; length as usize] };
+    let counts = Counts { count: count * u64::from(length), positive, ..Counts::default() };
+    let histogram = NativeHistogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 3,
+        zero_threshold: 0.0,
+        sum: value,
+        custom_bounds: Vec::new(),
+        counts: HistogramCounts::Integer(counts),
+    };
+    let histogram = Arc::new(HistogramSample { histogram, exemplars: Vec::new() });
+    Sample { bits: HISTOGRAM_NAN, histogram: Some(histogram), start: Some(Timestamp(7)) }
+}
 
 fn target_labels(target: u8) -> Labels {
     Labels::from_pairs([("instance", format!("t{target}").as_str()), ("job", "test")])
@@ -91,11 +133,15 @@ impl Collector {
     fn scrape(&mut self, target: u8, page: &Page, started: Timestamp, outcome: Outcome) {
         let (labels, table) = (target_labels(target), self.tables.entry(target).or_default());
         let mut samples = Vec::new();
-        for (n, bits) in page {
+        let mut beside = Beside::default();
+        for (n, sample) in page {
             let pairs = [(METRIC_NAME, "test_value"), ("n", &n.to_string())];
             let series = Labels::from_pairs(labels.iter().chain(pairs));
             let own = OwnLabels::between(&series, &labels);
-            samples.push((table.insert(own, "test_value", &Metadata::default()).unwrap(), f64::from_bits(*bits)));
+            let slot = table.insert(own, "test_value", &Metadata::default()).unwrap();
+            samples.push((slot, f64::from_bits(sample.bits)));
+            beside.histograms.extend(sample.histogram.clone().map(|histogram| (slot, histogram)));
+            beside.starts.extend(sample.start.map(|start| (slot, start)));
         }
         let mut values = vec![stale_nan(); table.len()];
         samples.iter().for_each(|(slot, value)| values[*slot as usize] = *value);
@@ -107,7 +153,7 @@ impl Collector {
             report: Report { samples_scraped: samples.len() as u64, ..Report::default() },
             schema: table.schema(),
             values,
-            beside: Beside::default(),
+            beside,
         });
     }
 
@@ -196,8 +242,8 @@ impl World {
 
     /// Series `n` is there where bit `n` is set; values never repeat, so that an old one shows.
     fn scrape(&mut self, target: u8, series: u8, fails: bool) {
-        let value = |n: u8| (self.wall.as_millis() as f64 + f64::from(n) / 8.0).to_bits();
-        let page: Page = (0..8).filter(|n| !fails && series >> n & 1 == 1).map(|n| (n, value(n))).collect();
+        let page = (0..8).filter(|n| !fails && series >> n & 1 == 1).map(|n| (n, sample(n, self.wall)));
+        let page: Page = page.collect();
         let outcome = if fails { Outcome::Failed } else { Outcome::Up };
         self.scraped.insert((target, self.wall.as_millis()), page.clone());
         self.collector.scrape(target, &page, self.wall, outcome);
@@ -328,10 +374,13 @@ fn page_of(target: &TargetView) -> Page {
     for (at, indexed) in target.layout.chunks().iter().enumerate() {
         for slot in indexed.slots().iter().map(|slot| usize::from(*slot)) {
             let chunk = indexed.chunk();
-            let bits = target.column.get(at * fedgate::snapshot::CHUNK_SLOTS + slot).to_bits();
+            let at = (at * fedgate::snapshot::CHUNK_SLOTS + slot) as u32;
+            let bits = target.column.get(at as usize).to_bits();
             if bits != stale_nan().to_bits() {
                 let n = chunk.pairs_of(slot).iter().map(|pair| chunk.pair(*pair)).find(|pair| pair.name == "n");
-                page.insert(n.unwrap().value.parse().unwrap(), bits);
+                let histogram = target.beside.histogram_of(at).cloned();
+                let sample = Sample { bits, histogram, start: target.beside.start_of(at) };
+                page.insert(n.unwrap().value.parse().unwrap(), sample);
             }
         }
     }

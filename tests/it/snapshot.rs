@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedgate::model::{Exemplar, JOB, Labels, METRIC_NAME, Metadata, MetricType, Timestamp, is_stale, stale_nan};
+use fedgate::model::{
+    Buckets, CUSTOM_BUCKETS_SCHEMA, Counts, Exemplar, HISTOGRAM_NAN, HistogramCounts, HistogramSample, JOB, Labels,
+    METRIC_NAME, Metadata, MetricType, NativeHistogram, ResetHint, Span, Timestamp, is_stale, stale_nan,
+};
 use fedgate::snapshot::{
     Applied, ApplyError, Beside, EncodedFrame, Encoder, FORGET_NAN, Frame, FrameKind, FrameLimits, Outcome, OwnLabels,
     Report, SchemaCache, Scrape, SlotTable, StreamId, StreamState, encode_schema,
@@ -23,6 +26,8 @@ pub(crate) struct Edit {
     bits: Option<u64>,
     timestamp: Option<i64>,
     exemplar: Option<u8>,
+    histogram: Option<Arc<HistogramSample>>,
+    start: Option<i64>,
     forget: bool,
 }
 
@@ -53,19 +58,102 @@ fn bits() -> impl Strategy<Value = u64> {
         2 => any::<u64>(),
         1 => proptest::sample::select(odd.to_vec()),
     ]
-    .prop_filter("marks of the columns themselves", |bits| *bits != stale_nan().to_bits() && *bits != FORGET_NAN)
+    .prop_filter("marks of the columns themselves", |bits| {
+        ![stale_nan().to_bits(), FORGET_NAN, HISTOGRAM_NAN].contains(bits)
+    })
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
     let timestamp = proptest::option::weighted(0.1, prop_oneof![Just(7), -5i64..5, any::<i64>()]);
-    (
-        0u16..700,
-        proptest::option::weighted(0.8, bits()),
-        timestamp,
-        proptest::option::weighted(0.1, 0u8..3),
-        any::<bool>(),
+    let exemplar = proptest::option::weighted(0.1, 0u8..3);
+    let histogram = proptest::option::weighted(0.2, histogram().prop_map(Arc::new));
+    let start = proptest::option::weighted(0.3, prop_oneof![3 => Just(5), 1 => any::<i64>()]);
+    let bits = proptest::option::weighted(0.8, bits());
+    (0u16..700, bits, timestamp, exemplar, histogram, start, any::<bool>()).prop_map(
+        |(series, bits, timestamp, exemplar, histogram, start, forget)| {
+            // A sample that is a histogram says so, and has its exemplars itself.
+            let is_histogram = bits.is_some() && histogram.is_some();
+            let bits = if is_histogram { Some(HISTOGRAM_NAN) } else { bits };
+            let exemplar = exemplar.filter(|_| !is_histogram);
+            Edit { series, bits, timestamp, exemplar, histogram: histogram.filter(|_| is_histogram), start, forget }
+        },
     )
-        .prop_map(|(series, bits, timestamp, exemplar, forget)| Edit { series, bits, timestamp, exemplar, forget })
+}
+
+/// Spans that lead through all that is allowed: empty ones, ones side by side, far apart.
+fn spans(first: i32) -> impl Strategy<Value = Vec<Span>> {
+    proptest::collection::vec((0i32..5, 0u32..4), 0..4).prop_map(move |spans| {
+        let spans = spans.into_iter().enumerate();
+        spans
+            .map(|(at, (offset, length))| Span { offset: if at == 0 { offset + first } else { offset }, length })
+            .collect()
+    })
+}
+
+fn named(spans: &[Span]) -> usize {
+    spans.iter().map(|span| span.length as usize).sum()
+}
+
+/// Any good histogram: integer and float counts, exponential and custom buckets, gauges, sums of NaN.
+pub(crate) fn histogram() -> impl Strategy<Value = HistogramSample> {
+    let counts = proptest::collection::vec(prop_oneof![9 => 0u64..50, 1 => 0u64..1 << 40], 24);
+    let exemplar = (0u8..3, proptest::option::of(any::<i64>()), bits());
+    let shape = (spans(-3), spans(7), 0u8..4, -4i8..=8);
+    let marks = (any::<bool>(), any::<bool>(), bits(), proptest::collection::vec(exemplar, 0..3));
+    (shape, counts, marks).prop_map(
+        |((positive, negative, hint, schema), counts, (is_float, is_custom, sum, exemplars))| {
+            let sum = f64::from_bits(sum);
+            let (positive, negative) = if is_custom { (skip(positive), Vec::new()) } else { (positive, negative) };
+            let zero = if is_custom { 0 } else { counts[0] };
+            let bounds = if is_custom { 40 } else { 0 };
+            let (first, second) = (named(&positive), named(&negative));
+            let (first, second) = (&counts[1..1 + first], &counts[1 + first..1 + first + second]);
+            let all = first.iter().chain(second).sum::<u64>() + zero + if sum.is_nan() { 3 } else { 0 };
+            let counts = if is_float {
+                let tenths = |counts: &[u64]| counts.iter().map(|count| *count as f64 / 10.0).collect();
+                HistogramCounts::Float(Counts {
+                    count: all as f64 / 10.0,
+                    zero: zero as f64,
+                    positive: Buckets { counts: tenths(first), spans: positive },
+                    negative: Buckets { counts: tenths(second), spans: negative },
+                })
+            } else {
+                HistogramCounts::Integer(Counts {
+                    count: all,
+                    zero,
+                    positive: Buckets { counts: first.to_vec(), spans: positive },
+                    negative: Buckets { counts: second.to_vec(), spans: negative },
+                })
+            };
+            let histogram = NativeHistogram {
+                reset_hint: [ResetHint::Unknown, ResetHint::Reset, ResetHint::NotReset, ResetHint::Gauge]
+                    [usize::from(hint)],
+                schema: if is_custom { CUSTOM_BUCKETS_SCHEMA } else { schema },
+                zero_threshold: if is_custom { 0.0 } else { 2f64.powi(-128) },
+                sum,
+                custom_bounds: (0..bounds).map(|n| f64::from(n) / 8.0).collect(),
+                counts,
+            };
+            assert_eq!(histogram.check(), Ok(()));
+            let exemplar = |(n, at, bits): (u8, Option<i64>, u64)| Exemplar {
+                labels: Labels::from_pairs([("trace_id", format!("h{n}").as_str())]),
+                value: f64::from_bits(bits),
+                timestamp: at.map(Timestamp),
+            };
+            HistogramSample { histogram, exemplars: exemplars.into_iter().map(exemplar).collect() }
+        },
+    )
+}
+
+/// The spans of a side that begins at its first bucket or behind it.
+fn skip(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.iter_mut().take(1).for_each(|span| span.offset = span.offset.max(0));
+    spans
+}
+
+/// A histogram to the bit: `==` holds neither for NaN, nor does it tell 0 from -0.
+pub(crate) fn bits_of(sample: &HistogramSample) -> String {
+    format!("{sample:?} {:x}", sample.histogram.sum.to_bits())
 }
 
 pub(crate) fn tick() -> impl Strategy<Value = Tick> {
@@ -75,8 +163,8 @@ pub(crate) fn tick() -> impl Strategy<Value = Tick> {
         .prop_map(|(visits, key, fault)| Tick { visits, key, fault })
 }
 
-/// A sample as the model keeps it: bits, its own timestamp, its exemplar.
-type Sample = (u64, Option<Timestamp>, Option<Exemplar>);
+/// A sample as the model keeps it: bits, its own timestamp, its exemplar, its histogram, its start.
+type Sample = (u64, Option<Timestamp>, Option<Exemplar>, Option<String>, Option<Timestamp>);
 
 /// One target of the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,7 +268,11 @@ impl Site {
                 timestamp: (n > 0).then_some(Timestamp(self.now)),
             });
             scrape.beside.exemplars.extend(exemplar.clone().map(|exemplar| (slot, exemplar)));
-            page.series.insert(full, (bits, timestamp, exemplar));
+            scrape.beside.histograms.extend(edit.histogram.clone().map(|histogram| (slot, histogram)));
+            let start = edit.start.map(Timestamp);
+            scrape.beside.starts.extend(start.map(|start| (slot, start)));
+            let histogram = edit.histogram.as_deref().map(bits_of);
+            page.series.insert(full, (bits, timestamp, exemplar, histogram, start));
         }
         for edit in visit.edits.iter().filter(|edit| edit.forget && !target.page.contains_key(&edit.series)) {
             let full = series_labels(edit.series, &labels);
@@ -219,7 +311,10 @@ fn shown(state: &StreamState) -> BTreeMap<Labels, Page> {
             let chunk = &target.schema.chunks()[slot / 256];
             let labels = chunk.labels(slot % 256, &target.labels).expect("a value in a free slot");
             let slot = slot as u32;
-            let sample = (value.to_bits(), target.beside.timestamp_of(slot), target.beside.exemplar_of(slot).cloned());
+            let beside = &target.beside;
+            let histogram = beside.histogram_of(slot).map(|sample| bits_of(sample));
+            let (timestamp, exemplar) = (beside.timestamp_of(slot), beside.exemplar_of(slot).cloned());
+            let sample = (value.to_bits(), timestamp, exemplar, histogram, beside.start_of(slot));
             assert!(series.insert(labels, sample).is_none(), "a series twice");
         }
         Page { series, facts: (target.started, target.duration, target.outcome, target.report) }
@@ -309,7 +404,7 @@ fn run(ticks: &[Tick], limits: &FrameLimits) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
     #[test]
     fn any_scrapes_come_back_bit_by_bit(ticks in proptest::collection::vec(tick(), 1..40)) {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedgate::model::{Exemplar, Labels, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
+use fedgate::model::{
+    Buckets, Counts, Exemplar, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, METRIC_NAME, Metadata,
+    MetricType, NativeHistogram, ResetHint, Span, Timestamp, stale_nan,
+};
 use fedgate::snapshot::{
     ApplyError, Beside, EncodedFrame, Encoder, Frame, FrameError, FrameKind, FrameLimits, Malformed, Outcome,
     OwnLabels, Report, Scrape, SlotTable, encode_schema, with_gap,
@@ -11,7 +14,24 @@ use fedgate::snapshot::{
 
 use super::snapshot::{Gateway, STREAM};
 
-/// A page of `series` gauges, at 15 s a round; every third moves, one has a timestamp of its own and an exemplar.
+/// A histogram of `buckets` buckets that each count `each`.
+fn histogram(buckets: u32, each: u64) -> Arc<HistogramSample> {
+    let spans = vec![Span { offset: -3, length: buckets }];
+    let positive = Buckets { spans, counts: vec![each; buckets as usize] };
+    let histogram = NativeHistogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 3,
+        zero_threshold: 1e-9,
+        sum: each as f64 * 1.5,
+        custom_bounds: Vec::new(),
+        counts: HistogramCounts::Integer(Counts { count: each * u64::from(buckets), positive, ..Counts::default() }),
+    };
+    let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "def")]), value: 1.5, timestamp: None };
+    Arc::new(HistogramSample { histogram, exemplars: vec![exemplar] })
+}
+
+/// A page of `series` gauges, at 15 s a round; every third moves, one has a timestamp of its own, one an exemplar, one is a native
+/// histogram and one has a start.
 fn scrape(table: &mut SlotTable, series: usize, round: i64) -> Scrape {
     for n in 0..series {
         let labels =
@@ -23,6 +43,7 @@ fn scrape(table: &mut SlotTable, series: usize, round: i64) -> Scrape {
     let value =
         |n: usize| if n.is_multiple_of(3) { (n as f64 * 100.0 + round as f64) / 100.0 } else { n as f64 * 4096.0 };
     (0..series).for_each(|n| values[n] = value(n));
+    values[3] = f64::from_bits(HISTOGRAM_NAN);
     let exemplar = Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 0.5, timestamp: None };
     Scrape {
         target: Arc::new(Labels::from_pairs([("job", "node"), ("instance", "cn:9100")])),
@@ -32,7 +53,12 @@ fn scrape(table: &mut SlotTable, series: usize, round: i64) -> Scrape {
         report: Report { samples_scraped: series as u64, samples_post_relabel: series as u64, ..Report::default() },
         schema: table.schema(),
         values,
-        beside: Beside { timestamps: vec![(1, Timestamp(77))], exemplars: vec![(2, exemplar)], ..Beside::default() },
+        beside: Beside {
+            timestamps: vec![(1, Timestamp(77))],
+            exemplars: vec![(2, exemplar)],
+            histograms: vec![(3, histogram(4, 10 + round as u64))],
+            starts: vec![(3, Timestamp(5)), (4, Timestamp(5))],
+        },
     }
 }
 
@@ -73,6 +99,11 @@ fn values(gateway: &Gateway) -> Vec<u64> {
     gateway.state.targets().flat_map(|target| target.column.iter().map(f64::to_bits).collect::<Vec<_>>()).collect()
 }
 
+/// All that stands beside the columns.
+fn besides(gateway: &Gateway) -> Vec<Arc<Beside>> {
+    gateway.state.targets().map(|target| target.beside.clone()).collect()
+}
+
 fn hex(bytes: &[u8]) -> String {
     let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
     bytes.chunks(32).map(line).collect()
@@ -100,10 +131,8 @@ fn the_bytes_of_each_kind_are_as_they_were() {
     let expected = scrape(&mut SlotTable::new(), 21, 3).values;
     assert_eq!(values(&gateway), expected.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
     let target = gateway.state.targets().next().unwrap();
-    assert_eq!(
-        (target.beside.timestamps.len(), target.beside.exemplars.len(), target.started),
-        (1, 1, Timestamp(44_900))
-    );
+    assert_eq!(target.started, Timestamp(44_900));
+    assert_eq!(*target.beside, scrape(&mut SlotTable::new(), 21, 3).beside);
 }
 
 #[test]
@@ -163,9 +192,9 @@ fn a_mutated_payload_changes_all_or_nothing() {
             mutated[byte] ^= [0x01, 0x80, 0xff][byte % 3];
             let mut gateway = gateway();
             frames[..at].iter().for_each(|frame| _ = gateway.take(&frame.bytes).unwrap());
-            let before = (values(&gateway), gateway.state.last_seq());
+            let before = (values(&gateway), besides(&gateway), gateway.state.last_seq());
             if gateway.take(&with_payload(&frames[at], &mutated)).is_err() {
-                assert_eq!((values(&gateway), gateway.state.last_seq()), before);
+                assert_eq!((values(&gateway), besides(&gateway), gateway.state.last_seq()), before);
                 gateway.take(&frames[at].bytes).expect("the right frame still applies");
             }
         }
@@ -263,6 +292,8 @@ fn a_stream_cannot_have_more_slots_targets_or_labels_than_its_limits() {
     let (found, max) = (bytes as u64, bytes as u64 - 1);
     assert_eq!(broken(refused(short)), limit("bytes of a stream's schemas", found, max));
     assert_eq!(refused(FrameLimits { schema_bytes_max: bytes, ..default() }), None);
+    let histograms = broken(refused(FrameLimits { histogram_bytes_max: 100, ..default() }));
+    assert!(matches!(histograms, Some(("bytes of a stream's histograms", _, 100))), "{histograms:?}");
     let labels = FrameLimits { target_label_bytes_max: 5, ..default() };
     assert!(matches!(broken(refused(labels)), Some(("bytes of a target's labels", _, 5))));
 }
@@ -384,6 +415,75 @@ fn a_target_beyond_the_limits_is_left_out_and_counted() {
     assert_eq!((frames.len(), collector.encoder.left_out().scrapes), (1, 1));
 }
 
+/// `count` native histograms of so many buckets, in one target.
+fn histograms(table: &mut SlotTable, count: usize, buckets: u32, each: u64) -> Scrape {
+    let mut scrape = scrape(table, count, 1);
+    scrape.values.fill(f64::from_bits(HISTOGRAM_NAN));
+    scrape.beside = Beside {
+        histograms: (0..count as u32).map(|slot| (slot, histogram(buckets, each + u64::from(slot)))).collect(),
+        ..Beside::default()
+    };
+    scrape
+}
+
+#[test]
+fn histograms_too_long_for_a_frame_travel_in_parts() {
+    let limits = FrameLimits { frame_bytes_max: 256 << 10, raw_bytes_max: 256 << 10, ..FrameLimits::default() };
+    let (mut collector, mut gateway) = (Collector::new(&limits), Gateway::new(&limits));
+    for round in 1..4 {
+        let scrape = histograms(&mut collector.table, 1000, 60, round * 1_000_000);
+        let now = Timestamp(round as i64 * 15_000);
+        let frames = collector.encoder.tick(now, now, std::slice::from_ref(&scrape), round == 3);
+        assert!(frames.iter().all(|frame| frame.bytes.len() <= limits.frame_bytes_max));
+        let parts = frames.iter().filter(|frame| !frame.kind.is_definition()).count();
+        assert!(round == 2 || parts > 1, "in {parts} parts");
+        frames.iter().for_each(|frame| _ = gateway.take(&frame.bytes).unwrap());
+        assert_eq!(*besides(&gateway)[0], scrape.beside);
+    }
+    assert_eq!(collector.encoder.left_out().histograms, 0);
+}
+
+#[test]
+fn histograms_beyond_the_limits_are_left_out_with_their_samples_and_counted() {
+    let bad = {
+        let mut bad = HistogramSample::clone(&histogram(4, 1));
+        bad.histogram.schema = 9;
+        Arc::new(bad)
+    };
+    let many = FrameLimits { frame_bytes_max: 64 << 10, ..FrameLimits::default() };
+    let small = FrameLimits { histogram_bytes_max: 1000, ..FrameLimits::default() };
+    let default = FrameLimits::default();
+    for (limits, buckets, left_out) in [(&many, 10_000, 3), (&small, 300, 5), (&default, 300, 1)] {
+        let (mut collector, mut gateway) = (Collector::new(limits), Gateway::new(limits));
+        let mut scrape = histograms(&mut collector.table, 5, buckets, 1);
+        scrape.beside.histograms[2].1 = bad.clone();
+        let frames = collector.encoder.tick(Timestamp(1), Timestamp(1), &[scrape], true);
+        frames.iter().for_each(|frame| _ = gateway.take(&frame.bytes).unwrap());
+        assert_eq!(collector.encoder.left_out().histograms, left_out);
+        let samples = values(&gateway).iter().filter(|bits| **bits == HISTOGRAM_NAN).count() as u64;
+        assert_eq!((samples, besides(&gateway)[0].histograms.len() as u64), (5 - left_out, 5 - left_out));
+    }
+}
+
+/// A mark without its histogram, and a histogram without its mark, are refused by whoever reads them.
+#[test]
+fn histograms_and_their_marks_come_together_or_not_at_all() {
+    let frames = frames();
+    let raw = payload(&frames[1]);
+    // The codes of all twenty slots: the mark is 0xf5. Any other code leaves a histogram without it.
+    let at = raw.iter().position(|byte| *byte == 0xf5).expect("the mark's code");
+    let mut unmarked = raw.clone();
+    unmarked[at] = 0xf2;
+    let mut marked = raw.clone();
+    marked[at - 1] = 0xf5;
+    for wrong in [unmarked, marked] {
+        let mut gateway = gateway();
+        gateway.take(&frames[0].bytes).unwrap();
+        let error = gateway.take(&with_payload(&frames[1], &wrong)).unwrap_err();
+        assert!(matches!(error, ApplyError::Corrupt { .. }), "{error}");
+    }
+}
+
 #[test]
 fn both_ends_compare_their_columns_now_and_then() {
     let mut collector = Collector::new(&FrameLimits::default());
@@ -394,9 +494,9 @@ fn both_ends_compare_their_columns_now_and_then() {
     }
     let last = frames.pop().unwrap();
     frames.iter().for_each(|frame| _ = gateway.take(&frame.bytes).unwrap());
-    // The check is the last of the small sections: number 8, length 8.
+    // The check is the last of the small sections: number 10, length 8.
     let raw = payload(&last);
-    let at = raw.windows(2).position(|two| two == [8, 8]).expect("frame 16 has a check") + 2;
+    let at = raw.windows(2).position(|two| two == [10, 8]).expect("frame 16 has a check") + 2;
     let mut drifted = raw.clone();
     drifted[at] ^= 1;
     let reason = Malformed::Drift { target: 0 };

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fedgate::model::{Labels, Timestamp};
-use fedgate::snapshot::{ApplyError, Outcome};
+use fedgate::model::{
+    Counts, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, NativeHistogram, ResetHint, Timestamp,
+};
+use fedgate::snapshot::{ApplyError, Beside, Outcome};
 use fedgate::store::{ClusterLimits, ClusterPolicy, DropReason, Inventory, LabelConflict, Refusal};
 
 use crate::store_pushes::{Collector, Gateway, LACKING, START, policy};
@@ -164,6 +166,34 @@ async fn samples_far_ahead_are_refused_by_target() {
     let lines = gateway.lines(&["m"]).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("job=\"just\""));
+}
+
+#[test]
+fn what_stands_beside_a_sample_comes_and_goes_with_it() {
+    let gateway = Gateway::new([policy("alpha")]);
+    let mut collector = Collector::new(1, START);
+    let histogram = NativeHistogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 0,
+        zero_threshold: 0.0,
+        sum: 0.0,
+        custom_bounds: Vec::new(),
+        counts: HistogramCounts::Integer(Counts::default()),
+    };
+    let histogram = Arc::new(HistogramSample { histogram, exemplars: Vec::new() });
+    let scrape = collector.scrape(&[("job", "a")], START, "ahead 1\nhere 1\n");
+    scrape.values.fill(f64::from_bits(HISTOGRAM_NAN));
+    scrape.beside = Beside {
+        timestamps: vec![(0, Timestamp(START + 600_001))],
+        histograms: vec![(0, histogram.clone()), (1, histogram)],
+        starts: vec![(0, Timestamp(1)), (1, Timestamp(2))],
+        ..Beside::default()
+    };
+    assert_eq!(gateway.take("alpha", &mut collector).dropped.get(DropReason::Ahead), 1);
+    let view = gateway.store.view(gateway.moment().0, gateway.moment().1, None);
+    let beside = &view.targets[0].target.beside;
+    assert_eq!((beside.histogram_of(0), beside.start_of(0)), (None, None));
+    assert!(beside.histogram_of(1).is_some() && beside.start_of(1) == Some(Timestamp(2)));
 }
 
 #[tokio::test]
