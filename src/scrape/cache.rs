@@ -8,7 +8,7 @@
 //! | sample | scraped | post relabel | added, if its key is new |
 //! |---|---|---|---|
 //! | dropped by relabelling | yes | no | no |
-//! | duplicate, out of order, too far ahead | yes | yes | no |
+//! | duplicate, out of order, too far ahead | yes | yes | no, but for a second spelling of a series of this page |
 //! | over `sample_limit` (the scrape fails) | yes | yes | no |
 //! | taken | yes | yes | yes |
 
@@ -166,7 +166,11 @@ impl PageCache {
         self.keys.settle();
         if let Some(moves) = self.series.free_ended() {
             self.keys.move_slots(&moves);
+            self.exemplars.iter_mut().for_each(|(slot, _)| *slot = moves[*slot as usize].expect("it has a sample"));
         }
+        // Lines stand in the page's order, and two spellings of a series have one slot.
+        self.exemplars.sort_by_key(|(slot, _)| *slot);
+        self.exemplars.dedup_by_key(|(slot, _)| *slot);
         self.schema = Some(self.series.schema());
     }
 
@@ -316,6 +320,10 @@ impl Reader<'_> {
         }
         match self.cache.series.put(slot, sample.value, time, self.started) {
             Placed::Taken => {}
+            Placed::Repeated => {
+                self.reading.duplicates += 1;
+                return true;
+            }
             Placed::Duplicate => {
                 self.reading.duplicates += 1;
                 return false;

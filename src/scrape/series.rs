@@ -58,8 +58,10 @@ impl SeriesBudget {
 pub(super) enum Placed {
     /// It is the series' newest, or says again what is known.
     Taken,
-    /// The series has another value at this time already.
+    /// The series had another value at this time before the page.
     Duplicate,
+    /// The page itself has another value for the series at this time, under another spelling of its labels.
+    Repeated,
     /// The series has a newer sample already.
     OutOfOrder,
 }
@@ -143,7 +145,7 @@ impl Series {
                 *next = value;
                 return Placed::Taken;
             }
-            return if next.to_bits() == value.to_bits() { Placed::Taken } else { Placed::Duplicate };
+            return if next.to_bits() == value.to_bits() { Placed::Taken } else { Placed::Repeated };
         }
         self.put_timed(slot, value, time, started)
     }
@@ -160,6 +162,7 @@ impl Series {
         let is_same = newest == Some(own) && newest_value.to_bits() == value.to_bits();
         let placed = match newest {
             Some(newest) if own < newest => Placed::OutOfOrder,
+            Some(newest) if own == newest && !is_same && on_page => Placed::Repeated,
             Some(newest) if own == newest && !is_same => Placed::Duplicate,
             _ => Placed::Taken,
         };

@@ -189,6 +189,28 @@ fn two_spellings_of_a_series_are_a_duplicate_only_with_two_values() {
 }
 
 #[test]
+fn a_second_spelling_of_a_series_counts_as_added_once() {
+    let mut probe = Probe::new(&job());
+    for added in [2, 0, 0] {
+        let reading = probe.up("a 1\na{} 2\n");
+        assert_eq!((reading.duplicates, counts(reading)), (1, (2, 2, added)));
+        probe.shows(&[(r#"a{instance="h:1", job="j"}"#, 1.0)]);
+    }
+}
+
+#[test]
+fn a_label_given_twice_is_none_if_one_of_its_values_is_empty() {
+    let mut probe = Probe::new(&job());
+    probe.up("a{x=\"1\",x=\"\"} 1\nb{x=\"\",x=\"1\",y=\"2\"} 2\nc{x=\"1\",x=\"2\",\"x\"=\"\"} 3\n");
+    probe.shows(&[
+        (r#"a{instance="h:1", job="j"}"#, 1.0),
+        (r#"b{instance="h:1", job="j", y="2"}"#, 2.0),
+        (r#"c{instance="h:1", job="j"}"#, 3.0),
+    ]);
+    assert!(probe.read("a{x=\"1\",\"x\"=\"2\"} 1\n").1.is_err());
+}
+
+#[test]
 fn sample_limit_reads_on_for_the_totals_and_fails() {
     let config = ScrapeConfig { sample_limit: 2, metric_relabel_configs: vec![drop_name("noise.*")], ..job() };
     let mut probe = Probe::new(&config);
@@ -463,6 +485,31 @@ fn exemplars_travel_with_their_page_only() {
     assert_eq!((exemplars.len(), exemplars[0].0, exemplars[0].1.value), (1, 0, 0.5));
     assert_eq!(probe.read_as("# TYPE c counter\nc_total 1\n# EOF\n", Format::OpenMetrics).1, Ok(()));
     assert_eq!(probe.scrape().beside.exemplars, []);
+}
+
+#[test]
+fn exemplars_stay_with_their_series_in_the_order_of_slots() {
+    let mut probe = Probe::new(&job());
+    let line = |name: &str| format!("{name} 1 # {{of=\"{name}\"}} 1\n");
+    let page = |names: &[&str]| names.iter().map(|name| line(name)).collect::<String>() + "# EOF\n";
+    let gone: String = (0..2000).map(|series| format!("gone{series} 1\n")).collect();
+    assert_eq!(probe.read_as(&format!("{gone}{}", page(&["a", "b", "c"])), Format::OpenMetrics).1, Ok(()));
+    let mut moved = false;
+    for _ in 0..12 {
+        let before = probe.scrape().values.len();
+        assert_eq!(probe.read_as(&page(&["c", "a", "a{}", "b"]), Format::OpenMetrics).1, Ok(()));
+        let scrape = probe.scrape();
+        moved |= scrape.values.len() < before;
+        let exemplars = &scrape.beside.exemplars;
+        assert!(exemplars.windows(2).all(|pair| pair[0].0 < pair[1].0), "{exemplars:?}");
+        let named: Vec<_> = each_slot(&scrape).filter(|(_, labels, _)| labels.get("__name__").is_some()).collect();
+        for (slot, exemplar) in exemplars {
+            let (_, labels, _) = named.iter().find(|(own, ..)| *own == *slot as usize).expect("its slot has a series");
+            assert_eq!(exemplar.labels.get("of").map(|of| of.trim_end_matches("{}")), Some(labels.metric_name()));
+        }
+        assert_eq!(exemplars.len(), 3);
+    }
+    assert!(moved, "slots were given back");
 }
 
 #[test]
