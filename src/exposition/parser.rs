@@ -10,7 +10,7 @@ use std::fmt;
 use super::error::{Expected, Fault, ParseError, locate};
 use super::float::write_openmetrics_value;
 use super::format::Format;
-use super::key::{LabelPairs, RawExemplar, unescape};
+use super::key::{LabelPairs, RawExemplar, RawPair, unescape};
 use super::scan::{name_end, quoted_end};
 use super::value::parse_value;
 use crate::model::{LabelsBuilder, METRIC_NAME, MetricType, Timestamp};
@@ -83,16 +83,19 @@ impl<'a> SampleLine<'a> {
     }
 
     /// Replaces the content of `labels` by this sample's labels: unescaped, with `__name__`, without empty ones, `le`
-    /// and `quantile` in the one form that Prometheus 3 gives them. Fails where a label is given twice.
+    /// and `quantile` in the one form that Prometheus 3 gives them. Fails where a label is given twice; but where one of
+    /// its values is empty, the label is not there at all, as in Prometheus.
     pub fn labels(&self, labels: &mut LabelsBuilder) -> Result<(), ParseError> {
         labels.clear();
         for (at, pair) in self.pairs().enumerate() {
-            let name = pair.name.map_or(Cow::Borrowed(METRIC_NAME), unescape);
-            let is_twice = !labels.get(&name).is_empty() || self.pairs().take(at).any(|other| other.name == pair.name);
-            if is_twice {
+            let name = name_of(&pair);
+            if self.pairs().take(at).all(|other| name_of(&other) != name) {
+                self.set(labels, &name, &unescape(pair.value));
+            } else if self.pairs().any(|other| other.value.is_empty() && name_of(&other) == name) {
+                labels.remove(&name);
+            } else {
                 return Err(locate(self.place.page, (self.place.start, Expected::OtherLabelName)));
             }
-            self.set(labels, &name, &unescape(pair.value));
         }
         Ok(())
     }
@@ -110,6 +113,10 @@ impl<'a> SampleLine<'a> {
             }
         }
     }
+}
+
+fn name_of<'a>(pair: &RawPair<'a>) -> Cow<'a, str> {
+    pair.name.map_or(Cow::Borrowed(METRIC_NAME), unescape)
 }
 
 /// What a caller remembers of the line that it expects next, from the page before.

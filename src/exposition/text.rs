@@ -8,9 +8,8 @@
 //!
 //! Blanks before a name belong to the name; blanks and commas between labels are free; a carriage return is no blank.
 //! Differences from Prometheus are deliberate and few: a NUL byte in a comment or at the start of a line ends the page
-//! there without a word, here the first is passed over and the second refused; a label given twice is refused here
-//! even if one of its values is empty; a bound of a histogram that Go reads and nobody writes (`0x1p4`, `1_0`) is left as it
-//! is; and `{x} 1`, which ends the process of Prometheus 3.5.3, is refused.
+//! there without a word, here the first is passed over and the second refused; a bound of a histogram that Go reads and nobody
+//! writes (`0x1p4`, `1_0`) is left as it is; and `{x} 1`, which ends the process of Prometheus 3.5.3, is refused.
 
 use super::error::{Expected, Fault};
 use super::key::unescape_help;
