@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -26,7 +26,9 @@ use axum::routing::any;
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
 use super::render::{Lines, OwnPage, PageBody, Style, TypedPage, UntypedPage, respond};
 use super::selectors::{FormError, SelectorError, parse_form, parse_selector};
+use super::shown::Reader;
 use crate::exposition::{Negotiated, negotiate_federate};
+use crate::net::Connection;
 use crate::store::{Selector, SiteView, select};
 
 const ALLOWED: &str = "GET, POST, OPTIONS";
@@ -60,6 +62,7 @@ struct Request {
 
 async fn federate(
     State(readers): State<Arc<Readers>>,
+    connection: Option<Extension<Arc<Connection>>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -77,7 +80,9 @@ async fn federate(
         Err(error) => return plain_error(StatusCode::BAD_REQUEST, error),
     };
     let negotiated = negotiate_federate(header_of(&headers, header::ACCEPT).as_deref());
-    let view = readers.view(None);
+    let is_kept = method == Method::GET && !request.has_no_stamps;
+    let reader = Reader::of(connection.as_deref().map(|connection| &**connection), &uri, &headers).filter(|_| is_kept);
+    let view = readers.view_for(reader);
     let begin = move || page(view, &request, negotiated, &options);
     match respond(&readers.pool, negotiated.content_type(), encoding_of(&headers), begin).await {
         Ok(response) => response.into_response(),

@@ -14,6 +14,7 @@ pub mod reload;
 pub mod render;
 pub mod routes;
 pub mod selectors;
+mod shown;
 pub mod turns;
 
 pub use routes::Routes;

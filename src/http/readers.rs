@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 
 use super::render::PageError;
+use super::shown::{Reader, Shown};
 use crate::exposition::{Encoding, negotiate_encoding};
 use crate::model::{Labels, Timestamp};
 use crate::runtime::{CpuPool, clock};
@@ -40,6 +41,9 @@ impl Default for ReaderOptions {
     }
 }
 
+/// How long a scraper waits for its page, in seconds; Prometheus and vmagent send it.
+pub(super) const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+
 /// fedgate's own metrics as an OpenMetrics page.
 pub type OwnMetrics = Box<dyn Fn() -> String + Send + Sync>;
 
@@ -54,6 +58,7 @@ pub struct Readers {
     /// Called for every page that shows them.
     pub own_metrics: OwnMetrics,
     moment: Moment,
+    shown: Shown,
 }
 
 /// The wall clock and the monotonic one.
@@ -63,7 +68,7 @@ impl Readers {
     /// Readers of a store.
     pub fn new(store: Arc<Store>, pool: CpuPool, options: ReaderOptions, own_metrics: OwnMetrics) -> Readers {
         let moment = Box::new(|| (clock::now(), clock::monotonic()));
-        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, moment }
+        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, moment, shown: Shown::default() }
     }
 
     /// The same with another clock: a test's.
@@ -75,6 +80,21 @@ impl Readers {
     pub(super) fn view(&self, only: Option<&str>) -> Arc<SiteView> {
         let (wall, monotonic) = (self.moment)();
         Arc::new(self.store.view(wall, monotonic, only))
+    }
+
+    /// The site as it is now without what this reader would refuse as out of order.
+    pub(super) fn view_for(&self, reader: Option<Reader>) -> Arc<SiteView> {
+        let (wall, monotonic) = (self.moment)();
+        let mut view = self.store.view(wall, monotonic, None);
+        if let Some(reader) = reader {
+            self.shown.show(reader, &mut view);
+        }
+        Arc::new(view)
+    }
+
+    /// Samples that were left out of pages because their readers would have refused them.
+    pub fn samples_left_out(&self) -> u64 {
+        self.shown.left_out()
     }
 
     /// The clusters without what they pushed: what the gateway itself knows of them.

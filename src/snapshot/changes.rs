@@ -15,7 +15,7 @@ use super::bits::{BitReader, BitWriter};
 use super::reader::{Malformed, Reader};
 
 /// One bit a slot of a chunk.
-pub(super) type SlotSet = [u64; 4];
+pub type SlotSet = [u64; 4];
 
 /// Failures up to which their gaps are shorter than the bitmap, once both are compressed.
 const GAPS_MAX: u32 = 24;

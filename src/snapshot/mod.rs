@@ -33,6 +33,7 @@ mod tables;
 mod values;
 
 pub use beside::Beside;
+pub use changes::SlotSet;
 pub use chunk::{CHUNK_SLOTS, Chunk, ChunkHash, Family, NameId, Pair, PairId, SERIES_LABELS_MAX};
 pub use column::{Column, ColumnChunk};
 pub use decode::{Applied, ApplyError, REMEMBERED_FRAMES, StreamState, TargetState};
@@ -40,7 +41,7 @@ pub use encode::{EncodedFrame, Encoder, encode_schema};
 pub use frame::{Frame, FrameError, FrameHeader, FrameKind, FrameLimits, StreamId, with_gap};
 pub use fresh::LeftOut;
 pub use reader::Malformed;
-pub use schema::{Schema, SchemaCache, SchemaHash};
+pub use schema::{Schema, SchemaCache, SchemaHash, redefined};
 pub use scrape::{FORGET_NAN, Outcome, Report, Scrape};
 pub use slots::{OwnLabels, SlotError, SlotTable};
 pub use tables::ChunkBuilder;

@@ -65,7 +65,7 @@ impl Schema {
 
 /// The slots that do not hold the same series in both, by chunk of the new schema. Metadata may differ. This decides what both
 /// ends of a stream remember of a slot when its target's schema changes.
-pub(super) fn redefined(old: &Schema, new: &Schema) -> Vec<(usize, SlotSet)> {
+pub fn redefined(old: &Schema, new: &Schema) -> Vec<(usize, SlotSet)> {
     let differing = |(at, chunk): (usize, &Arc<Chunk>)| {
         let before = old.chunks.get(at)?;
         if before.hash() == chunk.hash() {

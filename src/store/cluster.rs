@@ -5,6 +5,7 @@
 //! Two frames of one cluster are so applied one after the other, those of different clusters side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use super::layout::Layouts;
 use super::owners::{Claim, Owner, Owners};
 use super::refusal::Refusal;
 use super::stream::Stream;
-use super::view::{ClusterView, StreamView};
+use super::view::{ClusterView, Generation, StreamView};
 use crate::model::Timestamp;
 use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
 
@@ -79,6 +80,8 @@ pub(super) struct Shared {
     pub(super) limits: FrameLimits,
     pub(super) schemas: SchemaCache,
     pub(super) layouts: Layouts,
+    /// The number given last.
+    pub(super) generations: AtomicU64,
 }
 
 struct ClusterState {
@@ -88,17 +91,20 @@ struct ClusterState {
     collectors: BTreeMap<Arc<str>, CollectorSeen>,
     /// Series of all owned targets: what the cluster's bound is kept by.
     series: usize,
+    /// Of the view that shows the last whole snapshot.
+    generation: Generation,
 }
 
 impl Cluster {
     pub(super) fn new(policy: Arc<ClusterPolicy>) -> Cluster {
-        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), collectors: Vec::new() };
+        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), generation: 0, collectors: Vec::new() };
         let state = ClusterState {
             policy,
             streams: BTreeMap::new(),
             owners: Owners::default(),
             collectors: BTreeMap::new(),
             series: 0,
+            generation: 0,
         };
         Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
     }
@@ -217,6 +223,7 @@ impl ClusterState {
 
     /// Brings what the frames since the last publication changed before the readers.
     fn publish(&mut self, id: StreamId, wall: Timestamp, shared: &Shared) -> DropCounts {
+        self.generation = shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let mut changed = self.stream(id).take_changed();
         let mut losses = DropCounts::default();
         changed.retain(|target| self.refresh(id, *target, shared));
@@ -279,7 +286,8 @@ impl ClusterState {
     fn show(&mut self, id: StreamId, target: u32, wall: Timestamp, shared: &Shared) -> DropCounts {
         self.fit(id, target, shared);
         let latest = wall + self.policy.limits.ahead_max;
-        self.stream(id).show(target, latest)
+        let generation = self.generation;
+        self.stream(id).show(target, latest, generation)
     }
 
     fn fit(&mut self, id: StreamId, target: u32, shared: &Shared) {
@@ -335,7 +343,8 @@ impl ClusterState {
 
     fn to_view(&self) -> ClusterView {
         let streams = self.streams.values().filter_map(|stream| stream.view.clone()).collect();
-        ClusterView { policy: self.policy.clone(), streams, collectors: self.collectors.values().cloned().collect() }
+        let collectors = self.collectors.values().cloned().collect();
+        ClusterView { policy: self.policy.clone(), streams, generation: self.generation, collectors }
     }
 }
 

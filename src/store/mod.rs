@@ -14,6 +14,7 @@ mod layout;
 mod owners;
 mod refusal;
 mod relabelled;
+mod returns;
 mod select;
 mod site;
 mod stream;
@@ -33,6 +34,7 @@ pub use inventory::{
 };
 pub use layout::{IndexedChunk, Layout, NameList, NameRun};
 pub use refusal::Refusal;
+pub use returns::Ended;
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;
-pub use view::{ClusterView, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};
+pub use view::{ClusterView, Generation, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};

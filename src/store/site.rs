@@ -99,7 +99,7 @@ impl Store {
                 site.targets[first..].sort_by(|a, b| a.target.labels.cmp(&b.target.labels));
             }
             let facts = view.facts(wall, monotonic);
-            site.clusters.push(SiteCluster { policy: view.policy.clone(), facts });
+            site.clusters.push(SiteCluster { policy: view.policy.clone(), facts, generation: view.generation });
         }
         site
     }

@@ -14,7 +14,7 @@ use super::layout::Layouts;
 use super::owners::Claimant;
 use super::refusal::Refusal;
 use super::target::HeldTarget;
-use super::view::{StreamView, TargetView};
+use super::view::{Generation, StreamView, TargetView};
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{ApplyError, Frame, StreamId, StreamState};
 
@@ -132,9 +132,9 @@ impl Stream {
         Some((labels, owned, true))
     }
 
-    pub(super) fn show(&mut self, target: u32, latest: Timestamp) -> DropCounts {
+    pub(super) fn show(&mut self, target: u32, latest: Timestamp, generation: Generation) -> DropCounts {
         match (self.targets.get_mut(&target), self.state.target(target)) {
-            (Some(held), Some(state)) => held.show(state, latest),
+            (Some(held), Some(state)) => held.show(state, latest, generation),
             _ => DropCounts::default(),
         }
     }

@@ -11,9 +11,10 @@ use super::admit::{AdmittedChunk, TargetRules};
 use super::drops::{DropCounts, DropReason};
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
-use super::view::TargetView;
+use super::returns::Returns;
+use super::view::{Generation, TargetView};
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
-use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState};
+use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState, redefined};
 
 #[derive(Debug)]
 pub(super) struct HeldTarget {
@@ -30,6 +31,7 @@ pub(super) struct HeldTarget {
     /// Whether readers see this target here, and not in another stream.
     pub(super) is_owned: bool,
     pub(super) view: Option<Arc<TargetView>>,
+    returns: Returns,
 }
 
 impl HeldTarget {
@@ -45,6 +47,7 @@ impl HeldTarget {
             has_twins: false,
             is_owned: false,
             view: None,
+            returns: Returns::default(),
         };
         held.admit_chunks(&state.column, layouts);
         held
@@ -54,7 +57,7 @@ impl HeldTarget {
     pub(super) fn refresh(&mut self, state: &TargetState, policy: &Arc<ClusterPolicy>, layouts: &Layouts) -> bool {
         let before = self.rules.labels.clone();
         if !self.is_of(state) {
-            self.view = None;
+            (self.view, self.returns) = (None, Returns::default());
         }
         if !self.rules.is_for(policy, &state.labels) {
             self.rules = TargetRules::new(policy, &state.labels);
@@ -62,6 +65,7 @@ impl HeldTarget {
         } else if Arc::ptr_eq(&self.schema, &state.schema) && !self.has_twins {
             return false;
         }
+        self.returns.forget(&redefined(&self.schema, &state.schema));
         self.schema = state.schema.clone();
         self.admit_chunks(&state.column, layouts);
         before != self.rules.labels
@@ -143,7 +147,7 @@ impl HeldTarget {
     }
 
     /// Shows the state to readers, except what lies ahead of the clock: then what was shown before stays.
-    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp) -> DropCounts {
+    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp, generation: Generation) -> DropCounts {
         let mut losses = self.losses();
         if self.rules.is_refused() {
             self.view = None;
@@ -155,6 +159,8 @@ impl HeldTarget {
         }
         let (column, beside, ahead) = without_ahead(state, latest);
         losses.add(DropReason::Ahead, ahead);
+        let before = self.view.as_ref();
+        let back = before.map(|view| self.returns.follow(&view.column, &column, generation)).unwrap_or_default();
         self.view = Some(Arc::new(TargetView {
             labels: self.rules.labels.clone(),
             layout: self.layout.clone(),
@@ -164,6 +170,7 @@ impl HeldTarget {
             outcome: state.outcome,
             report: state.report,
             beside,
+            back,
         }));
         losses
     }

@@ -11,8 +11,12 @@ use super::cluster::CollectorSeen;
 use super::facts::ClusterFacts;
 use super::inventory::ClusterPolicy;
 use super::layout::Layout;
+use super::returns::Ended;
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{Beside, Column, Outcome, Report, StreamId};
+
+/// Numbers the published views, ascending over the whole store.
+pub type Generation = u64;
 
 /// One target after its last scrape.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct TargetView {
     pub report: Report,
     /// What few slots have beside their value.
     pub beside: Arc<Beside>,
+    /// Series that readers saw end and that are back since a view or a few.
+    pub back: Arc<[Ended]>,
 }
 
 impl TargetView {
@@ -62,6 +68,8 @@ pub struct ClusterView {
     pub policy: Arc<ClusterPolicy>,
     /// Its streams, by id.
     pub streams: Vec<Arc<StreamView>>,
+    /// Which view of the store's views it is; two of the same targets may share a number.
+    pub generation: Generation,
     pub(super) collectors: Vec<CollectorSeen>,
 }
 
@@ -89,6 +97,8 @@ pub struct SiteCluster {
     pub policy: Arc<ClusterPolicy>,
     /// The always-there facts.
     pub facts: ClusterFacts,
+    /// Which of its views this is.
+    pub generation: Generation,
 }
 
 /// The whole site at one moment.
@@ -100,4 +110,21 @@ pub struct SiteView {
     pub targets: Vec<SiteTarget>,
     /// The gateway's clock when the view was taken.
     pub wall: Timestamp,
+}
+
+impl SiteView {
+    /// Leaves out the samples that a reader would refuse because it marked their series as ended later than they were taken;
+    /// says how many these are. `marked` gives the time of the first page on which the reader saw this cluster in this
+    /// generation or a later one.
+    pub fn leave_out_refused(&mut self, marked: impl Fn(&ClusterPolicy, Generation) -> Option<Timestamp>) -> usize {
+        let mut left_out = 0;
+        for site in self.targets.iter_mut().filter(|site| !site.target.back.is_empty()) {
+            let policy = &self.clusters[site.cluster as usize].policy;
+            if let Some((view, samples)) = site.target.without_refused(|generation| marked(policy, generation)) {
+                site.target = Arc::new(view);
+                left_out += samples;
+            }
+        }
+        left_out
+    }
 }

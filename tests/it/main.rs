@@ -19,6 +19,7 @@ mod push_resync;
 mod push_sender;
 mod push_verdicts;
 mod relabel;
+mod returning_series;
 mod roles;
 mod roles_demo;
 mod roles_push;

@@ -152,6 +152,13 @@ fn register_parts(registry: &mut Registry, parts: &Reloadable, pool: &CpuPool) {
             emit.series(&[], own.waiting() as f64);
         },
     );
+    let readers = parts.readers.clone();
+    registry.derive(
+        "fedgate_gateway_samples_left_out",
+        "Samples left out of a scraper's page because it marked their series as ended at a later time",
+        Kind::Counter,
+        move |emit| emit.series(&[], readers.samples_left_out() as f64),
+    );
     let listeners: Vec<(&str, Arc<ServerTls>)> = std::iter::once(("push", parts.push_tls.clone()))
         .chain(parts.readers_tls.clone().map(|tls| ("readers", tls)))
         .collect();

@@ -1,0 +1,97 @@
+//! What each reader was shown lately, so that it is not sent what it would refuse.
+//!
+//! A Prometheus that tracks staleness marks a series that a page lacks with the time of that page. When the series is back
+//! with a sample from before that time (its scrape had begun, but its push had not come), the sample is "out of order" there: it
+//! is dropped, counted and warned about. So a scraper, which a request's time-out header tells apart from a person, gets
+//! the series from its next sample on. Others get everything.
+//!
+//! Readers are told apart by address, program and URL; two that share all three may still be sent what one of them refuses.
+//! Only the last pages are remembered, of a bounded number of readers, and nothing across a restart.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use axum::http::{HeaderMap, Uri, header};
+
+use super::readers::SCRAPE_TIMEOUT;
+use crate::model::Timestamp;
+use crate::net::Connection;
+use crate::store::{Generation, SiteView};
+
+/// Readers that are remembered; the one that asked longest ago makes room.
+const READERS_MAX: usize = 64;
+/// Pages of one reader: a series that is missing on more of them comes back with a sample that is newer than the first.
+const PAGES_MAX: usize = 4;
+
+/// Who asks for a page again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reader {
+    address: Option<IpAddr>,
+    /// Hash of the program's name and the URL.
+    asks: u64,
+}
+
+impl Reader {
+    /// `None` for who is no scraper.
+    pub(super) fn of(connection: Option<&Connection>, uri: &Uri, headers: &HeaderMap) -> Option<Reader> {
+        headers.get(SCRAPE_TIMEOUT)?;
+        let agent = headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default();
+        let asks = xxhash_rust::xxh3::xxh3_64_with_seed(uri.to_string().as_bytes(), xxhash_rust::xxh3::xxh3_64(agent));
+        Some(Reader { address: connection.map(|connection| connection.address.ip()), asks })
+    }
+}
+
+/// A page that a reader was shown.
+struct Page {
+    at: Timestamp,
+    /// By cluster, ascending: which of its views.
+    generations: Vec<(Box<str>, Generation)>,
+}
+
+impl Page {
+    fn of(view: &SiteView) -> Page {
+        let generations =
+            view.clusters.iter().map(|cluster| (cluster.policy.cluster.as_str().into(), cluster.generation));
+        Page { at: view.wall, generations: generations.collect() }
+    }
+
+    fn generation(&self, cluster: &str) -> Option<Generation> {
+        let at = self.generations.binary_search_by(|(own, _)| (**own).cmp(cluster)).ok()?;
+        Some(self.generations[at].1)
+    }
+}
+
+/// The last pages of the last readers.
+#[derive(Default)]
+pub(super) struct Shown {
+    /// The reader that asked last stands last. Locked for as long as a page's view is compared with earlier ones.
+    readers: Mutex<VecDeque<(Reader, VecDeque<Page>)>>,
+    left_out: AtomicU64,
+}
+
+impl Shown {
+    /// Leaves out of `view` what this reader would refuse, and remembers that it was shown the rest.
+    pub(super) fn show(&self, reader: Reader, view: &mut SiteView) {
+        let page = Page::of(view);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = readers.iter().position(|(known, _)| *known == reader);
+        let mut pages = known.and_then(|at| readers.remove(at)).map(|(_, pages)| pages).unwrap_or_default();
+        let left_out = view.leave_out_refused(|policy, generation| {
+            let lacks = |page: &&Page| page.generation(&policy.cluster).is_some_and(|shown| shown >= generation);
+            pages.iter().find(lacks).map(|page| page.at)
+        });
+        self.left_out.fetch_add(left_out as u64, Ordering::Relaxed);
+        pages.push_back(page);
+        pages.drain(..pages.len().saturating_sub(PAGES_MAX));
+        readers.push_back((reader, pages));
+        let excess = readers.len().saturating_sub(READERS_MAX);
+        readers.drain(..excess);
+    }
+
+    /// Samples left out so far, each time for one reader.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,192 @@
+//! Series of a target that readers saw end and that are back.
+//!
+//! A reader that keeps timestamps and tracks staleness marks a series that a page lacks as ended at the time of that page. The
+//! series' next sample has the time of its scrape, which may have begun before that page was asked for; then it lies before
+//! the reader's own mark and is refused as out of order. So the store remembers of each series that is back which view was the
+//! first without it. Who knows which views a reader was shown can tell what the reader would refuse, and leave it out.
+//!
+//! Invariant: a slot is in `gone` only while it has no sample, and in `back` only while it has one. Both are bounded.
+
+use std::sync::Arc;
+
+use super::view::{Generation, TargetView};
+use crate::model::{Timestamp, is_stale, stale_nan};
+use crate::snapshot::{Beside, CHUNK_SLOTS, Column, ColumnChunk, SlotSet};
+
+/// Views in which a series still counts as back: a collector whose clock lags sends more than one sample that a reader refuses.
+const BACK_VIEWS: u8 = 8;
+/// Entries that a target remembers for each of its chunks; older ones are forgotten, and their series shown in any case.
+const GONE_PER_CHUNK: usize = 8;
+
+/// Series of one chunk that ended together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    chunk: u32,
+    slots: SlotSet,
+    /// The first view without them.
+    generation: Generation,
+    /// Views that have shown them since they are back.
+    shown: u8,
+}
+
+/// What became of a target's series that ended.
+#[derive(Debug, Default)]
+pub(super) struct Returns {
+    gone: Vec<Ended>,
+    back: Vec<Ended>,
+}
+
+impl Returns {
+    /// Follows a target from one column to the next, which the view `generation` shows; gives what is back.
+    pub(super) fn follow(&mut self, before: &Column, after: &Column, generation: Generation) -> Arc<[Ended]> {
+        self.back.iter_mut().for_each(|ended| ended.shown += 1);
+        self.back.retain(|ended| ended.shown < BACK_VIEWS);
+        for (chunk, (before, after)) in before.chunks().iter().zip(after.chunks()).enumerate() {
+            if !Arc::ptr_eq(before, after) {
+                let (was, is) = (present(before), present(after));
+                if was != is {
+                    self.change(chunk as u32, without(&was, &is), without(&is, &was), generation);
+                }
+            }
+        }
+        let excess = self.gone.len().saturating_sub(GONE_PER_CHUNK * after.chunks().len());
+        self.gone.drain(..excess);
+        self.back.as_slice().into()
+    }
+
+    fn change(&mut self, chunk: u32, went: SlotSet, came: SlotSet, generation: Generation) {
+        let of_chunk = |ended: &&mut Ended| ended.chunk == chunk;
+        for ended in self.gone.iter_mut().filter(of_chunk) {
+            let slots = common(&ended.slots, &came);
+            if !is_empty(&slots) {
+                self.back.push(Ended { slots, ..ended.clone() });
+                ended.slots = without(&ended.slots, &came);
+            }
+        }
+        self.back.iter_mut().filter(of_chunk).for_each(|ended| ended.slots = without(&ended.slots, &went));
+        if !is_empty(&went) {
+            self.gone.push(Ended { chunk, slots: went, generation, shown: 0 });
+        }
+        self.tidy();
+    }
+
+    /// These slots have other series now.
+    pub(super) fn forget(&mut self, redefined: &[(usize, SlotSet)]) {
+        for (chunk, slots) in redefined {
+            for ended in self.gone.iter_mut().chain(&mut self.back).filter(|ended| ended.chunk as usize == *chunk) {
+                ended.slots = without(&ended.slots, slots);
+            }
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        self.gone.retain(|ended| !is_empty(&ended.slots));
+        self.back.retain(|ended| !is_empty(&ended.slots));
+    }
+}
+
+impl TargetView {
+    /// The view without the samples that a reader would refuse, and how many these are; `None` where it takes all.
+    /// `marked` gives the time of the first page without the series of a generation.
+    pub(super) fn without_refused(
+        &self,
+        marked: impl Fn(Generation) -> Option<Timestamp>,
+    ) -> Option<(TargetView, usize)> {
+        let mut refused = Vec::new();
+        for ended in self.back.iter() {
+            let Some(marked) = marked(ended.generation) else { continue };
+            let slots = slots_of(ended).filter(|slot| (*slot as usize) < self.column.len());
+            refused.extend(slots.filter(|slot| self.timestamp_of(*slot) <= marked));
+        }
+        if refused.is_empty() {
+            return None;
+        }
+        refused.sort_unstable();
+        let mut view = self.clone();
+        refused.iter().for_each(|slot| view.column.set(*slot as usize, stale_nan()));
+        if !view.beside.is_empty() {
+            let mut beside = Beside::clone(&view.beside);
+            beside.retain(|slot| refused.binary_search(&slot).is_err());
+            view.beside = Arc::new(beside);
+        }
+        Some((view, refused.len()))
+    }
+}
+
+/// The slots that have a sample.
+fn present(chunk: &ColumnChunk) -> SlotSet {
+    let mut slots = SlotSet::default();
+    for (word, values) in slots.iter_mut().zip(chunk.chunks_exact(64)) {
+        for (bit, value) in values.iter().enumerate() {
+            *word |= u64::from(!is_stale(*value)) << bit;
+        }
+    }
+    slots
+}
+
+fn slots_of(ended: &Ended) -> impl Iterator<Item = u32> + '_ {
+    let first = ended.chunk * CHUNK_SLOTS as u32;
+    (0..CHUNK_SLOTS as u32)
+        .filter(|bit| ended.slots[*bit as usize / 64] >> (bit % 64) & 1 == 1)
+        .map(move |bit| first + bit)
+}
+
+fn common(one: &SlotSet, other: &SlotSet) -> SlotSet {
+    std::array::from_fn(|at| one[at] & other[at])
+}
+
+fn without(one: &SlotSet, other: &SlotSet) -> SlotSet {
+    std::array::from_fn(|at| one[at] & !other[at])
+}
+
+fn is_empty(slots: &SlotSet) -> bool {
+    *slots == SlotSet::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(present: &[usize]) -> Column {
+        let mut column = Column::stale(300);
+        present.iter().for_each(|slot| column.set(*slot, 1.0));
+        column
+    }
+
+    fn slots(ended: &[Ended]) -> Vec<(u32, Generation)> {
+        ended.iter().flat_map(|ended| slots_of(ended).map(|slot| (slot, ended.generation))).collect()
+    }
+
+    #[test]
+    fn what_ended_and_is_back_is_known_with_the_view_that_was_the_first_without_it() {
+        let mut returns = Returns::default();
+        let (all, some, none) = (column(&[1, 2, 299]), column(&[2, 299]), column(&[2]));
+        assert!(returns.follow(&all, &some, 10).is_empty());
+        assert!(returns.follow(&some, &none, 11).is_empty());
+        assert_eq!(slots(&returns.follow(&none, &all, 12)), [(1, 10), (299, 11)]);
+        assert_eq!(slots(&returns.follow(&all, &some, 13)), [(299, 11)], "what ended again is not back");
+        assert_eq!(slots(&returns.follow(&some, &all, 14)), [(299, 11), (1, 13)]);
+        let last = (15..40).map(|generation| returns.follow(&all, &all.clone(), generation)).last();
+        assert!(last.unwrap().is_empty() && returns.gone.is_empty(), "nothing is remembered for good");
+    }
+
+    #[test]
+    fn another_series_in_the_slot_was_never_gone() {
+        let mut returns = Returns::default();
+        let (there, gone) = (column(&[7, 8]), column(&[]));
+        returns.follow(&there, &gone, 1);
+        returns.forget(&[(0, [1 << 7, 0, 0, 0])]);
+        assert_eq!(slots(&returns.follow(&gone, &there, 2)), [(8, 1)]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut returns = Returns::default();
+        for slot in 0..250 {
+            returns.follow(&column(&[slot]), &column(&[]), slot as u64);
+        }
+        assert_eq!(returns.gone.len(), 2 * GONE_PER_CHUNK, "two chunks");
+        assert_eq!(slots(&returns.follow(&column(&[]), &column(&[0, 249]), 300)), [(249, 249)]);
+    }
+}
