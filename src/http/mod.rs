@@ -16,5 +16,6 @@ pub mod routes;
 pub mod selectors;
 mod shown;
 pub mod turns;
+pub mod whole;
 
 pub use routes::Routes;

@@ -74,6 +74,13 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
+    /// Whether a collector has told how it stands now. Definitions tell nothing, and what comes again after a restart begins
+    /// with a state of minutes ago.
+    pub fn is_current(&self, wall: Timestamp) -> bool {
+        let oldest = wall - self.policy.fresh_within();
+        self.collectors.iter().any(|seen| seen.told.is_some_and(|told| told.tick >= oldest))
+    }
+
     /// The streams whose series have not ended by silence at `monotonic`.
     pub fn live_streams(&self, monotonic: Instant) -> impl Iterator<Item = &Arc<StreamView>> {
         let end_after = self.policy.series_end_after();

@@ -14,10 +14,12 @@ use super::reload::Reloadable;
 use crate::cli::start::{self, ListenerNames, Origin, StartError};
 use crate::config::GatewayConfig;
 use crate::http::auth::{Access, Guard};
+use crate::http::health::Awaited;
 use crate::http::push::push_routes;
 use crate::http::reload::ReloadQueue;
 use crate::http::routes::{guarded, index_route, lifecycle_routes};
 use crate::http::turns::in_turn;
+use crate::http::whole::when_whole;
 use crate::http::{Routes, federate, metrics};
 use crate::net::{Server, ServerLimits};
 use crate::push::receive::{BodyLimits, Receiver};
@@ -108,19 +110,20 @@ fn readers_routes(
     pages_max: usize,
 ) -> Routes {
     let store = store.clone();
-    let awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
+    let awaited: Awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
     let pages = federate::routes(parts.readers.clone()).merge(metrics::routes(parts.readers.clone()));
-    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(in_turn(pages, pages_max))
+    let pages = when_whole(in_turn(pages, pages_max), awaited.clone());
+    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(pages)
 }
 
-/// Clusters of the inventory that have not pushed though their time to do so is not over.
+/// Clusters of the inventory that have not told how they stand though their time to do so is not over.
 fn awaited(store: &Store, began: Instant, now: Instant) -> Vec<String> {
     let waited = now.saturating_duration_since(began);
     let inventory = store.inventory();
     let late = inventory.iter().filter(|policy| waited <= policy.fresh_within());
     let has_pushed = |cluster: &str| {
         let view = store.cluster(cluster);
-        view.is_some_and(|view| !view.facts(clock::now(), now).collectors.is_empty())
+        view.is_some_and(|view| view.is_current(clock::now()))
     };
     late.filter(|policy| !has_pushed(&policy.cluster)).map(|policy| policy.cluster.clone()).collect()
 }
