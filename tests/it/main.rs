@@ -28,6 +28,7 @@ mod scrape_cache;
 mod site;
 mod snapshot;
 mod snapshot_frames;
+mod soak;
 mod store;
 mod store_model;
 mod store_pushes;

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::site::pages::{Pages, STEP_SERIES};
 use super::site::prometheus::{LabelSet, Prometheus, has_peer};
 use super::site::{Process, Site, free_port, http, wait_for};
+use super::soak::{self, Plan};
 
 /// Families whose values are measurements of the scraping itself, so they differ between two scrapers.
 const MEASURED: [&str; 1] = ["scrape_duration_seconds"];
@@ -107,7 +109,7 @@ fn assert_equal(direct: &Prometheus, federated: &Prometheus) {
         if last.is_empty() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
     }
     panic!("{} differences, the first:\n{}", last.len(), last[..last.len().min(20)].join("\n"));
 }
@@ -223,4 +225,15 @@ fn promtool_has_nothing_to_say_but_of_names_that_exporters_chose() {
     assert!(of_ours.is_empty(), "{of_ours:?}");
     let of_form: Vec<&str> = findings.lines().filter(|line| line.contains("no help text")).collect();
     assert!(of_form.is_empty(), "{of_form:?}");
+}
+
+#[test]
+fn restarts_and_flapping_series_cost_prometheus_at_most_a_sample_a_series() {
+    if !has_peer("prometheus", "3.5.") {
+        return;
+    }
+    let calm = (Duration::from_secs(6), Duration::from_secs(8));
+    let (length, pace) = (Duration::from_secs(35), Duration::from_secs(1));
+    let report = soak::run(&Plan { length, pace, clusters: 2, nodes: 3, calm, seed: 2, is_verbose: false });
+    assert!(report.faults.is_empty(), "{}\n{}", report.faults.join("\n"), report.text);
 }

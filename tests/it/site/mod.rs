@@ -42,6 +42,8 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
 /// One gateway with its folder, ports and certificates.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
+    /// Interval of the collectors' scrapes and pushes.
+    pace: Duration,
     pub(crate) push_port: u16,
     pub(crate) http_port: u16,
 }
@@ -49,8 +51,13 @@ pub(crate) struct Site {
 impl Site {
     /// Makes the private CA and the gateway's certificate; starts nothing.
     pub(crate) fn new() -> Site {
+        Site::at_pace(Duration::from_secs(1))
+    }
+
+    /// The same with another interval of scrapes and pushes; whole seconds.
+    pub(crate) fn at_pace(pace: Duration) -> Site {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let site = Site { folder, push_port: free_port(), http_port: free_port() };
+        let site = Site { folder, pace, push_port: free_port(), http_port: free_port() };
         let ca = site.ca();
         fedgate(&["certs", "init", &ca]);
         fedgate(&["certs", "gateway", &ca, "--host", "127.0.0.1", "--host", "localhost"]);
@@ -85,8 +92,9 @@ impl Site {
             .iter()
             .map(|cluster| {
                 format!(
-                    "    - cluster: {cluster}\n      environment: test\n      expect_every: 1s\n      \
+                    "    - cluster: {cluster}\n      environment: test\n      expect_every: {}s\n      \
                      identities: [\"{}\"]\n",
+                    self.pace.as_secs(),
                     identity(cluster)
                 )
             })
@@ -100,12 +108,12 @@ impl Site {
         self.write("gateway.yml", &text)
     }
 
-    /// A collector's configuration that scrapes every second and pushes every second.
+    /// A collector's configuration that scrapes and pushes at the site's pace.
     pub(crate) fn collector_config(&self, cluster: &str, scrape_configs: &str) -> PathBuf {
-        let ca = self.ca();
+        let (ca, pace) = (self.ca(), self.pace.as_secs());
         let text = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nhttp:\n  listen: 127.0.0.1:{}\npush:\n  \
-             url: https://127.0.0.1:{}\n  tick: 1s\n  tls_config:\n    ca_file: {ca}/ca.pem\n    \
+            "global:\n  scrape_interval: {pace}s\n  scrape_timeout: {pace}s\nhttp:\n  listen: 127.0.0.1:{}\npush:\n  \
+             url: https://127.0.0.1:{}\n  tick: {pace}s\n  tls_config:\n    ca_file: {ca}/ca.pem\n    \
              cert_file: {ca}/collector-{cluster}.pem\n    key_file: {ca}/collector-{cluster}.key\nscrape_configs:\n{scrape_configs}",
             free_port(),
             self.push_port

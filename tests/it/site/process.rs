@@ -32,6 +32,11 @@ impl Process {
         self.output.lock().expect("no test thread panics while it holds the lines").join("\n")
     }
 
+    /// The lines that it printed since they were taken last.
+    pub(crate) fn take_output(&self) -> Vec<String> {
+        std::mem::take(&mut *self.output.lock().expect("no test thread panics while it holds the lines"))
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use super::http::{self, percent_encoded};
 use super::{Process, Site, free_port, wait_for};
@@ -12,7 +13,7 @@ pub(crate) type LabelSet = BTreeMap<String, String>;
 /// A running Prometheus.
 pub(crate) struct Prometheus {
     port: u16,
-    _process: Process,
+    process: Process,
 }
 
 /// Whether `program` is on PATH and says it is `version`. Prints why not; where the environment variable
@@ -36,16 +37,33 @@ pub(crate) fn has_peer(program: &str, version: &str) -> bool {
 impl Prometheus {
     /// Starts one with these scrape_configs, scraping every second, and waits until it is ready.
     pub(crate) fn start(site: &Site, name: &str, scrape_configs: &str) -> Prometheus {
+        Prometheus::start_with(site, name, 1, scrape_configs, "--log.level=info")
+    }
+
+    /// Starts one that scrapes at `pace` and logs every sample that it refuses.
+    pub(crate) fn start_verbose(site: &Site, name: &str, pace: Duration, scrape_configs: &str) -> Prometheus {
+        Prometheus::start_with(site, name, pace.as_secs(), scrape_configs, "--log.level=debug")
+    }
+
+    fn start_with(site: &Site, name: &str, pace: u64, scrape_configs: &str, log: &str) -> Prometheus {
         let port = free_port();
-        let text = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n{scrape_configs}");
+        let text = format!(
+            "global:\n  scrape_interval: {pace}s\n  scrape_timeout: {pace}s\nscrape_configs:\n{scrape_configs}"
+        );
         let config = site.write(&format!("{name}.yml"), &text);
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", site.path(name).display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.arg(log);
         let process = Process::start("prometheus", &mut command);
         wait_for("Prometheus to be ready", || (http::get(port, "/-/ready").0 == 200).then_some(()));
-        Prometheus { port, _process: process }
+        Prometheus { port, process }
+    }
+
+    /// The lines that it logged since they were taken last.
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        self.process.take_output()
     }
 
     /// An instant query now: label set to value, both as Prometheus writes them.
