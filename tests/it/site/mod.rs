@@ -8,6 +8,7 @@ pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ pub(crate) use process::Process;
 
 /// The built program.
 pub(crate) const FEDGATE: &str = env!("CARGO_BIN_EXE_fedgate");
+
+/// What is started: the built program, or the one that FEDGATE_PROGRAM names.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("FEDGATE_PROGRAM").unwrap_or_else(|| FEDGATE.into())
+}
 
 /// How long a test waits for another process to get somewhere. Generous: CI machines are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -123,7 +129,7 @@ impl Site {
 
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start_gateway(&self, config: &Path) -> Process {
-        let mut process = Process::start("gateway", Command::new(FEDGATE).args(["gateway", "--config"]).arg(config));
+        let mut process = Process::start("gateway", Command::new(program()).args(["gateway", "--config"]).arg(config));
         wait_for("the gateway to listen", || {
             assert!(process.is_running(), "the gateway ended");
             (self.get("/-/healthy").0 == 200).then_some(())
@@ -133,7 +139,7 @@ impl Site {
 
     /// Starts a collector.
     pub(crate) fn start_collector(&self, config: &Path) -> Process {
-        Process::start("collector", Command::new(FEDGATE).args(["collector", "--config"]).arg(config))
+        Process::start("collector", Command::new(program()).args(["collector", "--config"]).arg(config))
     }
 
     /// GET from the readers' listener: status (0 while nobody listens) and body.
@@ -156,7 +162,7 @@ pub(crate) fn identity(cluster: &str) -> String {
 
 /// Runs the program to its end and returns what it printed; panics unless it succeeded.
 pub(crate) fn fedgate(arguments: &[&str]) -> String {
-    let output = Command::new(FEDGATE).args(arguments).output().expect("the program runs");
+    let output = Command::new(program()).args(arguments).output().expect("the program runs");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "fedgate {arguments:?}: {printed}{}", String::from_utf8_lossy(&output.stderr));
     printed

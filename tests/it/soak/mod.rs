@@ -147,7 +147,7 @@ impl Soak<'_> {
             prometheus,
             dice: Dice(plan.seed),
             restarts: Vec::new(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(plan.pace),
             vanishings: Vanishings::new(plan.pace),
             left_out: LeftOut::default(),
             names,

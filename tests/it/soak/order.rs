@@ -5,7 +5,7 @@
 //! sample may be out of order for each restart that concerns it, soon after that restart. Every other one is a fault, as is any
 //! duplicate and anything out of bounds.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -103,9 +103,15 @@ pub(super) struct Refusals {
     out_of_order: Vec<Refusal>,
     /// Lines of refusals that nothing explains.
     others: Vec<String>,
+    /// How long a sample is on pages: until its target is scraped and pushed again.
+    shown_again: Duration,
 }
 
 impl Refusals {
+    pub(super) fn new(pace: Duration) -> Refusals {
+        Refusals { shown_again: pace + pace / 2, ..Refusals::default() }
+    }
+
     /// Reads more lines of the log.
     pub(super) fn read(&mut self, lines: &[String]) {
         for line in lines {
@@ -123,19 +129,27 @@ impl Refusals {
         self.out_of_order.len() + self.others.len()
     }
 
-    /// The restart that each out-of-order sample follows, `None` without one; none explains two samples of one series.
-    fn explained<'a>(&'a self, restarts: &[Restart]) -> Vec<Option<usize>> {
-        let mut used: HashSet<(&str, usize)> = HashSet::new();
+    /// What explains each refusal; no restart explains two samples of one series.
+    fn explained<'a>(&'a self, restarts: &[Restart]) -> Vec<Explanation> {
+        let mut used: HashMap<(&str, usize), SystemTime> = HashMap::new();
         let explain = |refusal: &'a Refusal| {
-            let mut fitting = (0..restarts.len()).rev().filter(|at| restarts[*at].explains(refusal));
-            fitting.find(|at| used.insert((refusal.series.as_str(), *at)))
+            for at in (0..restarts.len()).rev().filter(|at| restarts[*at].explains(refusal)) {
+                let first = *used.entry((refusal.series.as_str(), at)).or_insert(refusal.at);
+                if first == refusal.at {
+                    return Explanation::Restart(at);
+                }
+                if refusal.at.duration_since(first).is_ok_and(|since| since <= self.shown_again) {
+                    return Explanation::Again;
+                }
+            }
+            Explanation::None
         };
         self.out_of_order.iter().map(explain).collect()
     }
 
     pub(super) fn faults(&self, restarts: &[Restart]) -> Vec<String> {
         let explained = self.explained(restarts);
-        let unexplained = self.out_of_order.iter().zip(&explained).filter(|(_, restart)| restart.is_none());
+        let unexplained = self.out_of_order.iter().zip(&explained).filter(|(_, why)| **why == Explanation::None);
         let out_of_order = unexplained.map(|(refusal, _)| {
             let at = jiff::Timestamp::try_from(refusal.at).map(|at| at.to_string()).unwrap_or_default();
             format!("out of order without a restart at {at}: {}", refusal.series)
@@ -144,26 +158,34 @@ impl Refusals {
     }
 
     pub(super) fn summary(&self, restarts: &[Restart]) -> String {
-        let unexplained = self.explained(restarts).iter().filter(|restart| restart.is_none()).count();
-        format!(
-            "{} out of order, {unexplained} of them unexplained, {} others",
-            self.out_of_order.len(),
-            self.others.len()
-        )
+        let explained = self.explained(restarts);
+        let unexplained = explained.iter().filter(|why| **why == Explanation::None).count();
+        format!("{} out of order, {unexplained} of them unexplained, {} others", explained.len(), self.others.len())
     }
 
-    /// Rows: out-of-order samples by the kind of restart that explains them.
+    /// Rows: out-of-order samples by what explains them.
     pub(super) fn table(&self, restarts: &[Restart]) -> Vec<(String, String)> {
-        let (mut by_kind, mut unexplained) = (BTreeMap::<&str, usize>::new(), 0);
-        for restart in self.explained(restarts) {
-            match restart {
-                Some(at) => *by_kind.entry(restarts[at].kind()).or_default() += 1,
-                None => unexplained += 1,
-            }
+        let mut rows = BTreeMap::from([("without a restart".to_owned(), 0)]);
+        for why in self.explained(restarts) {
+            let row = match why {
+                Explanation::Restart(at) => format!("after a restart: {}", restarts[at].kind()),
+                Explanation::Again => "the same sample once more, on the page after".to_owned(),
+                Explanation::None => "without a restart".to_owned(),
+            };
+            *rows.entry(row).or_insert(0) += 1;
         }
-        let rows = by_kind.into_iter().map(|(kind, count)| (format!("after a restart of: {kind}"), count.to_string()));
-        rows.chain([("without a restart".to_owned(), unexplained.to_string())]).collect()
+        rows.into_iter().map(|(row, count)| (row, count.to_string())).collect()
     }
+}
+
+/// Why a sample was out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Explanation {
+    /// The first of its series after this restart.
+    Restart(usize),
+    /// The next page still had it: its target had not been scraped and pushed again.
+    Again,
+    None,
 }
 
 fn refusal(line: &str) -> Refusal {
@@ -189,9 +211,12 @@ mod tests {
         restart
     }
 
-    fn unexplained(lines: usize, restarts: &[Restart]) -> usize {
-        let mut refusals = Refusals::default();
-        refusals.read(&vec![LINE.to_owned(); lines]);
+    /// Faults where the sample is refused at these seconds of a minute, with a pace of two seconds.
+    fn unexplained(seconds: &[&str], restarts: &[Restart]) -> usize {
+        let mut refusals = Refusals::new(Duration::from_secs(2));
+        let lines: Vec<String> =
+            seconds.iter().map(|second| LINE.replace(":22.711Z", &format!(":{second}Z"))).collect();
+        refusals.read(&lines);
         refusals.faults(restarts).len()
     }
 
@@ -199,12 +224,18 @@ mod tests {
     fn a_restart_explains_one_sample_of_a_series_of_its_own() {
         assert_eq!(refusal(LINE).series, "m{job=\"node\",cluster=\"alpha\"}");
         let gateway = restart(Victim::Gateway, "2026-11-20T16:16:10Z");
-        assert_eq!(unexplained(1, &[gateway.clone()]), 0);
-        assert_eq!(unexplained(2, &[gateway.clone()]), 1);
-        assert_eq!(unexplained(2, &[gateway, restart(Victim::Collector(0), "2026-11-20T16:16:00Z")]), 0);
-        assert_eq!(unexplained(1, &[restart(Victim::Collector(1), "2026-11-20T16:16:10Z")]), 1, "another cluster");
-        assert_eq!(unexplained(1, &[restart(Victim::Gateway, "2026-11-20T16:15:10Z")]), 1, "too long ago");
-        assert_eq!(unexplained(1, &[restart(Victim::Gateway, "2026-11-20T16:17:10Z")]), 1, "too late");
+        let collector = restart(Victim::Collector(0), "2026-11-20T16:16:00Z");
+        assert_eq!(unexplained(&["22"], &[gateway.clone()]), 0);
+        assert_eq!(unexplained(&["22", "24"], &[gateway.clone()]), 0, "the next page has it still");
+        assert_eq!(unexplained(&["22", "26"], &[gateway.clone()]), 1, "another sample");
+        assert_eq!(unexplained(&["22", "26"], &[collector, gateway]), 0);
+        assert_eq!(
+            unexplained(&["22"], &[restart(Victim::Collector(1), "2026-11-20T16:16:10Z")]),
+            1,
+            "another cluster"
+        );
+        assert_eq!(unexplained(&["22"], &[restart(Victim::Gateway, "2026-11-20T16:15:10Z")]), 1, "too long ago");
+        assert_eq!(unexplained(&["22"], &[restart(Victim::Gateway, "2026-11-20T16:17:10Z")]), 1, "too late");
     }
 
     #[test]
