@@ -382,6 +382,23 @@ impl Page {
         Timestamp(self.now)
     }
 
+    /// The page as it is now, as its exporter would write it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let mut family = "";
+        for series in &self.series {
+            if series.family != family {
+                family = &series.family;
+                let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
+                text.push_str(&format!("# HELP {family} What {family} says.\n# TYPE {family} {kind}\n"));
+            }
+            let pair = |(name, value): &(String, String)| format!("{name}=\"{value}\"");
+            let pairs = series.labels.iter().map(pair).collect::<Vec<_>>().join(",");
+            text.push_str(&format!("{family}{{{pairs}}} {}\n", series.value));
+        }
+        text
+    }
+
     /// The page as it is now, as the collector would hand it on.
     pub(crate) fn scrape(&mut self) -> Scrape {
         let schema = self.table.schema();
