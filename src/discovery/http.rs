@@ -11,7 +11,7 @@ use url::Url;
 
 use super::group::{GroupsError, TargetGroup, parse_json};
 use crate::config::HttpSdConfig;
-use crate::net::client::{ClientError, HttpClient, read_limited};
+use crate::net::client::{Body, ClientError, HttpClient, read_limited};
 
 const REFRESH_INTERVAL_SECONDS: HeaderName = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
 /// Largest answer.
@@ -116,7 +116,7 @@ impl HttpSource {
         if !is_json(&found) {
             return Err(HttpError::ContentType { url: named(), found });
         }
-        let mut body = Vec::new();
+        let mut body = Body::default();
         read_limited(answer, ANSWER_BYTES_MAX, &mut body).await.map_err(request_error)?;
         let listed = parse_json(&body).map_err(|error| HttpError::Groups { url: named(), error })?;
         let origin = named();

@@ -15,11 +15,12 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
+use super::bodies::Bodies;
 use super::error::ScrapeError;
 use crate::config::{ByteSize, ScrapeConfig, ScrapeProtocol};
 use crate::discovery::Target;
 use crate::exposition::{ContentTypeError, Format, format_of_content_type};
-use crate::net::client::{ClientError, HttpClient, read_limited};
+use crate::net::client::{Body, ClientError, HttpClient, read_limited};
 
 const SCRAPE_TIMEOUT_SECONDS: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 /// No page is larger, whatever the configuration says: positions in a page are 32 bits wide.
@@ -30,8 +31,8 @@ const FIRST_WEIGHT: usize = 6;
 /// A page as it came.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// Decompressed.
-    pub(super) body: Vec<u8>,
+    /// Decompressed; its memory goes back to the [`Bodies`] that it came from.
+    pub(super) body: Body,
     content_type: Option<String>,
     fallback: Option<Format>,
 }
@@ -42,6 +43,14 @@ impl Page {
         let fallback = if self.body.is_empty() { Some(Format::Text) } else { self.fallback };
         format_of_content_type(self.content_type.as_deref(), fallback)
     }
+}
+
+/// What is asked of a target at every scrape.
+#[derive(Debug)]
+pub(super) struct Question {
+    url: Result<Url, ScrapeError>,
+    headers: HeaderMap,
+    timeout: Duration,
 }
 
 /// Fetches the pages of one job.
@@ -77,24 +86,30 @@ impl Fetcher {
         })
     }
 
-    /// The target's page, whole and in time. `room` is as much memory as it is likely to need.
-    pub(super) async fn fetch(&self, target: &Target, room: usize) -> Result<Page, ScrapeError> {
-        let in_time = tokio::time::timeout(target.timeout, self.fetch_untimed(target, room));
-        in_time.await.unwrap_or(Err(ScrapeError::Timeout(target.timeout)))
-    }
-
-    async fn fetch_untimed(&self, target: &Target, room: usize) -> Result<Page, ScrapeError> {
-        let url = Url::parse(&target.url).map_err(|error| ScrapeError::Request(error.to_string()))?;
+    /// What to ask `target`, put together once for all its scrapes.
+    pub(super) fn question(&self, target: &Target) -> Question {
+        let url = Url::parse(&target.url).map_err(|error| ScrapeError::Request(error.to_string()));
         let mut headers = self.headers.clone();
         headers.insert(SCRAPE_TIMEOUT_SECONDS, seconds(target.timeout));
-        let answer = self.client.get(url, &headers).await.map_err(|error| self.error(&error))?;
+        Question { url, headers, timeout: target.timeout }
+    }
+
+    /// The target's page, whole and in time, in memory of `bodies`.
+    pub(super) async fn fetch(&self, question: &Question, bodies: &Bodies) -> Result<Page, ScrapeError> {
+        let in_time = tokio::time::timeout(question.timeout, self.fetch_untimed(question, bodies));
+        in_time.await.unwrap_or(Err(ScrapeError::Timeout(question.timeout)))
+    }
+
+    async fn fetch_untimed(&self, question: &Question, bodies: &Bodies) -> Result<Page, ScrapeError> {
+        let url = question.url.clone()?;
+        let answer = self.client.get(url, &question.headers).await.map_err(|error| self.error(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(ScrapeError::Status(answer.status().as_u16()));
         }
         // A header of other bytes than text is as good as none that can be understood.
         let content_type =
             answer.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let mut body = Vec::with_capacity(room);
+        let mut body = bodies.take();
         read_limited(answer, self.bytes_max, &mut body).await.map_err(|error| self.error(&error))?;
         Ok(Page { body, content_type, fallback: self.fallback })
     }

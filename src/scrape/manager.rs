@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::cache::PageCache;
+use super::bodies::Bodies;
 use super::counters::Counters;
 use super::error::ScrapeError;
 use super::finished::Finished;
@@ -102,6 +103,7 @@ impl Manager {
                 finished: Finished::default(),
                 counters: Arc::new(Counters::default()),
                 permits: Semaphore::new(permits_of(&config.limits)),
+                bodies: Bodies::default(),
             }),
             budget: Arc::new(SeriesBudget::new(config.limits.series_max)),
             discovery_counters: discovery_counters.clone(),
@@ -389,7 +391,6 @@ impl Supervisor {
             orders: receiver,
             leave_over: self.leave_over.clone(),
             labels: identity.clone(),
-            last_bytes: 0,
         };
         let stop = self.tasks.stop().clone();
         self.tasks.spawn("scrape loop", async move {

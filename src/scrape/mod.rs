@@ -5,6 +5,7 @@
 //! [`Manager`] runs one loop a target, starts and ends them as discovery and reloads say, and keeps what they finished
 //! until the next tick takes it.
 
+mod bodies;
 mod cache;
 mod counters;
 mod error;

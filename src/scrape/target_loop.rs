@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::bodies::Bodies;
 use super::cache::{PageCache, Reading, Timing};
 use super::counters::Counters;
 use super::error::ScrapeError;
-use super::fetch::Page;
+use super::fetch::{Page, Question};
 use super::finished::Finished;
 use super::job::Job;
 use super::offset::{aligned, first_start, offset};
@@ -57,6 +58,7 @@ pub(super) struct Shop {
     pub(super) counters: Arc<Counters>,
     /// One permit a scrape in flight.
     pub(super) permits: Semaphore,
+    pub(super) bodies: Bodies,
 }
 
 /// One target's loop, before it runs.
@@ -70,8 +72,6 @@ pub(super) struct TargetLoop {
     /// Tells the manager that the leave is over; the manager then drops the sender of `orders`, or has another order.
     pub(super) leave_over: mpsc::Sender<Arc<Labels>>,
     pub(super) labels: Arc<Labels>,
-    /// Size of the last page, which the next one will hardly exceed by much.
-    pub(super) last_bytes: usize,
 }
 
 /// When the next scrape is due, on both clocks.
@@ -152,6 +152,7 @@ impl TargetLoop {
         if last.is_some_and(|(old, _)| !old.job.reads_alike(&plan.job)) {
             self.cache().forget_keys();
         }
+        let question = plan.job.fetcher.question(&plan.target);
         loop {
             tokio::select! {
                 changed = self.orders.changed() => match changed {
@@ -161,20 +162,20 @@ impl TargetLoop {
                 },
                 () = tokio::time::sleep_until(due.at.into()) => {}
             }
-            self.scrape(&plan, due).await;
+            self.scrape(&plan, &question, due).await;
             let (next, missed) = due.next(plan.target.interval).caught_up(plan.target.interval);
             self.shop.counters.missed_ticks(missed);
             due = next;
         }
     }
 
-    async fn scrape(&mut self, plan: &Plan, due: Due) {
+    async fn scrape(&mut self, plan: &Plan, question: &Question, due: Due) {
         let shop = self.shop.clone();
         let permit = shop.permits.acquire().await.expect("the semaphore is never closed");
         let (began, started) = (clock::monotonic(), aligned(clock::now(), due.stamp, plan.target.interval));
         let fetched = match &plan.forced {
             Some(error) => Err(error.clone()),
-            None => plan.job.fetcher.fetch(&plan.target, self.last_bytes).await,
+            None => plan.job.fetcher.fetch(question, &shop.bodies).await,
         };
         drop(permit);
         let body_bytes = match &fetched {
@@ -182,7 +183,6 @@ impl TargetLoop {
             Err(ScrapeError::BodySize { .. }) => -1,
             Err(_) => 0,
         };
-        self.last_bytes = fetched.as_ref().map_or(self.last_bytes, |page| page.body.len());
         let (reading, result) = self.take(plan, fetched, started).await;
         let took = clock::monotonic().saturating_duration_since(began);
         let outcome = if result.is_ok() { Outcome::Up } else { Outcome::Failed };
@@ -203,9 +203,13 @@ impl TargetLoop {
         let (reading, error) = match fetched.and_then(|page| Ok((page.format()?, page.body))) {
             Err(error) => (Reading::default(), error),
             Ok((format, body)) => {
-                let (cache, job) = (self.cache.clone(), plan.job.clone());
+                let (cache, job, shop) = (self.cache.clone(), plan.job.clone(), self.shop.clone());
                 let size = body.len();
-                let read = move || lock(&cache).read(&body, format, started, &job.rules);
+                let read = move || {
+                    let read = lock(&cache).read(&body, format, started, &job.rules);
+                    shop.bodies.give_back(body);
+                    read
+                };
                 if size <= INLINE_BYTES_MAX {
                     let (reading, result) = read();
                     return (reading, result.map_err(ScrapeError::Page));

@@ -7,8 +7,10 @@
 //! Redirects are followed here and not by the library, because credentials must not follow to another origin: not the
 //! `Authorization` header, and not the configured headers either, which are as often keys as not.
 
+mod body;
 mod credentials;
 mod error;
+mod gunzip;
 mod page;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,7 @@ use reqwest::Response;
 use reqwest::redirect::Policy;
 use url::{Origin, Url};
 
+pub use body::Body;
 pub use error::ClientError;
 pub use page::read_limited;
 

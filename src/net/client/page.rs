@@ -5,18 +5,20 @@
 
 use std::io::{self, Write};
 
-use flate2::write::MultiGzDecoder;
 use http::header::CONTENT_ENCODING;
 use reqwest::Response;
 
+use super::body::{Body, Exceeded};
 use super::error::ClientError;
+use super::gunzip::Gunzip;
 
 /// Largest window that a zstd body may ask memory for: 8 MiB, the most that RFC 9659 lets HTTP use.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Appends a body of at most `limit` bytes to `page`, decoded; returns how many bytes came over the wire.
-pub async fn read_limited(mut answer: Response, limit: u64, page: &mut Vec<u8>) -> Result<u64, ClientError> {
-    let mut decoder = Decoder::of(&answer, Capped { page, left: limit })?;
+/// Makes `body` an answer's, of at most `limit` bytes, decoded; returns how many bytes came over the wire.
+pub async fn read_limited(mut answer: Response, limit: u64, body: &mut Body) -> Result<u64, ClientError> {
+    body.clear();
+    let mut decoder = Decoder::of(&answer, body, usize::try_from(limit).unwrap_or(usize::MAX))?;
     let mut wire_bytes = 0;
     while let Some(piece) = answer.chunk().await.map_err(ClientError::of_request)? {
         wire_bytes += piece.len() as u64;
@@ -33,19 +35,20 @@ fn body_fault(fault: &io::Error, limit: u64) -> ClientError {
     ClientError::BadBody { reason: fault.to_string() }
 }
 
-enum Decoder<'p> {
-    Plain(Capped<'p>),
-    Gzip(Box<MultiGzDecoder<Capped<'p>>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Capped<'p>>>),
+enum Decoder<'b> {
+    Plain(Capped<'b>),
+    Gzip(Gunzip, Capped<'b>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Capped<'b>>>),
 }
 
-impl<'p> Decoder<'p> {
-    fn of(answer: &Response, capped: Capped<'p>) -> Result<Decoder<'p>, ClientError> {
+impl<'b> Decoder<'b> {
+    fn of(answer: &Response, body: &'b mut Body, limit: usize) -> Result<Decoder<'b>, ClientError> {
+        let capped = Capped { body, limit };
         let found = answer.headers().get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let found = found.unwrap_or_default();
         match found.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(Decoder::Plain(capped)),
-            "gzip" | "x-gzip" => Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(capped)))),
+            "gzip" | "x-gzip" => Ok(Decoder::Gzip(Gunzip::new(), capped)),
             "zstd" => {
                 let bad = |fault: io::Error| ClientError::BadBody { reason: fault.to_string() };
                 let mut decoder = zstd::stream::write::Decoder::new(capped).map_err(bad)?;
@@ -59,7 +62,7 @@ impl<'p> Decoder<'p> {
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
             Decoder::Plain(capped) => capped.write_all(piece),
-            Decoder::Gzip(decoder) => decoder.write_all(piece),
+            Decoder::Gzip(gunzip, Capped { body, limit }) => gunzip.write(piece, body, *limit),
             Decoder::Zstd(decoder) => decoder.write_all(piece),
         }
     }
@@ -68,25 +71,21 @@ impl<'p> Decoder<'p> {
     fn finish(self) -> io::Result<()> {
         match self {
             Decoder::Plain(_) => Ok(()),
-            Decoder::Gzip(decoder) => decoder.finish().map(drop),
+            Decoder::Gzip(gunzip, _) => gunzip.finish(),
             Decoder::Zstd(decoder) => decoder.finish().map(drop),
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("body exceeds its limit")]
-struct Exceeded;
-
-struct Capped<'p> {
-    page: &'p mut Vec<u8>,
-    left: u64,
+/// Where bytes go that need no more decoding.
+struct Capped<'b> {
+    body: &'b mut Body,
+    limit: usize,
 }
 
 impl Write for Capped<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other(Exceeded))?;
-        self.page.extend_from_slice(bytes);
+        self.body.push(bytes, self.limit)?;
         Ok(bytes.len())
     }
 
