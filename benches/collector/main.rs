@@ -50,8 +50,7 @@ struct Options {
 
 impl Options {
     fn read() -> Options {
-        let mut options =
-            Options { seconds: 20, interval: "1s".to_owned(), programs: Vec::new(), only: String::new() };
+        let mut options = Options { seconds: 20, interval: "1s".to_owned(), programs: Vec::new(), only: String::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} takes a value"));
@@ -77,7 +76,9 @@ impl Options {
 
 fn main() {
     let options = Options::read();
-    println!("| workload | program | CPU-s a million samples | CPU ms/s | RSS MiB (own, file) | peak | threads | wake-ups/s |");
+    println!(
+        "| workload | program | CPU-s a million samples | CPU ms/s | RSS MiB (own, file) | peak | threads | wake-ups/s |"
+    );
     println!("|---|---|---:|---:|---:|---:|---:|---:|");
     for workload in WORKLOADS.iter().filter(|workload| options.wants(workload.name)) {
         let exporters = workload.serve(options.seconds);
@@ -86,7 +87,9 @@ fn main() {
         }
     }
     if options.wants("freshness") {
-        println!("\n| freshness: served by an exporter → first seen at /federate, tick 1s | p50 ms | p99 ms | p99 beyond the tick |");
+        println!(
+            "\n| freshness: served by an exporter → first seen at /federate, tick 1s | p50 ms | p99 ms | p99 beyond the tick |"
+        );
         println!("|---|---:|---:|---:|");
         options.programs.iter().for_each(|program| freshness::measure(program));
     }

@@ -59,7 +59,7 @@ fn walk(file: &Path) -> Result<(), Failed> {
         tell(mark, told.step, &told.found, told.advice.as_deref().map(|advice| ("better:", advice)));
     };
     say(Told::fine("configuration", file.display().to_string()));
-    let all = block_on(steps::walk(&loaded.config.push, &mut say));
+    let all = block_on(1, steps::walk(&loaded.config.push, &mut say));
     let unable = |fault: std::io::Error| Failed {
         step: "system",
         found: fault.to_string(),

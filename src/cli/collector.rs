@@ -8,8 +8,11 @@ use std::process::ExitCode;
 
 use super::start::{Origin, run_role};
 use crate::config::load_collector;
-use crate::runtime::{CpuPool, cores};
+use crate::runtime::{CpuPool, cores, memory};
 use role::Collector;
+
+/// Workers of each kind at most: one core reads millions of samples a second, and every thread has memory of its own.
+const THREADS_MAX: usize = 4;
 
 /// Run the collector: scrape a cluster's exporters, push snapshots.
 #[derive(Debug, clap::Args)]
@@ -24,6 +27,7 @@ pub struct Args {
 
 /// Runs until SIGTERM, SIGINT or a fault.
 pub fn run(args: Args) -> ExitCode {
+    memory::use_small_pages();
     let loaded = match load_collector(&args.config) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -34,9 +38,10 @@ pub fn run(args: Args) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    run_role(async |shutdown| {
+    let threads = cores().min(THREADS_MAX);
+    run_role(threads, async |shutdown| {
         let origin = Origin { file: args.config, enable_reload: args.enable_reload };
-        let pool = CpuPool::new(cores())?;
+        let pool = CpuPool::new(threads)?;
         let listen = loaded.config.http.listen.clone();
         let collector = Collector::start(loaded.config, &pool, shutdown)?;
         let pages = collector.serve_pages(&listen, origin, &pool, shutdown).await?;

@@ -63,7 +63,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 pub fn run(args: Args) -> ExitCode {
     // Dropped after the shutdown, when nobody reads the certificates any more.
     let mut keys = None;
-    run_role(async |shutdown| {
+    run_role(cores(), async |shutdown| {
         keys = Some(start(&args, shutdown).await?);
         Ok(())
     })

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::start::{Origin, run_role};
 use crate::config::load_gateway;
+use crate::runtime::cores;
 use role::Gateway;
 
 /// Run the gateway: take in the collectors' snapshots, serve the site.
@@ -33,7 +34,7 @@ pub fn run(args: Args) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
     }
-    run_role(async |shutdown| {
+    run_role(cores(), async |shutdown| {
         let origin = Origin { file: args.config, enable_reload: args.enable_reload };
         let gateway = Gateway::start(loaded.config, Some(origin), shutdown).await?;
         tracing::info!(readers = %gateway.readers, push = %gateway.push, "gateway started");

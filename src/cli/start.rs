@@ -62,15 +62,16 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
-/// Starts a role and runs it until it is told to end. Faults at the start go to standard error, code 1.
-pub fn run_role(start: impl AsyncFnOnce(&Shutdown) -> Result<(), StartError>) -> ExitCode {
+/// Starts a role on so many asynchronous workers and runs it until it is told to end. Faults at the start go to standard
+/// error, code 1.
+pub fn run_role(threads: usize, start: impl AsyncFnOnce(&Shutdown) -> Result<(), StartError>) -> ExitCode {
     let run = async {
         let shutdown = Shutdown::new();
         signals::end_on_signals(shutdown.ending())?;
         start(&shutdown).await?;
         Ok::<bool, StartError>(shutdown.run(shutdown::DEADLINE).await)
     };
-    match crate::runtime::block_on(run).map_err(StartError::from).flatten() {
+    match crate::runtime::block_on(threads, run).map_err(StartError::from).flatten() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {

@@ -4,6 +4,7 @@
 //! with the time and the order that the test chooses, and nothing outlives a shutdown unseen.
 
 pub mod clock;
+pub mod memory;
 pub mod pool;
 pub mod shutdown;
 pub mod signals;
@@ -18,8 +19,8 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Runs `main` on an asynchronous runtime with one worker a core, and returns what it returns.
-pub fn block_on<T>(main: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()?;
+/// Runs `main` on an asynchronous runtime with so many workers, and returns what it returns.
+pub fn block_on<T>(threads: usize, main: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     Ok(runtime.block_on(main))
 }

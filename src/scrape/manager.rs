@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::cache::PageCache;
 use super::bodies::Bodies;
+use super::cache::PageCache;
 use super::counters::Counters;
 use super::error::ScrapeError;
 use super::finished::Finished;

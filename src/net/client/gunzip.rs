@@ -88,7 +88,9 @@ mod tests {
 
     /// A page of words that come again and again, some of them further back than a window is long.
     fn content() -> Vec<u8> {
-        (0..9000_u32).flat_map(|line| format!("node_{}{{cpu=\"{}\"}} {line}\n", line % 7, line / 3).into_bytes()).collect()
+        (0..9000_u32)
+            .flat_map(|line| format!("node_{}{{cpu=\"{}\"}} {line}\n", line % 7, line / 3).into_bytes())
+            .collect()
     }
 
     fn unpacked(bytes: &[u8], piece: usize, limit: usize, body: &mut Body) -> io::Result<()> {
