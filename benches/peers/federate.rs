@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::cluster;
-use crate::http::{self, Answer, percent_encoded};
+use crate::http::{self, Answer, SampleCount, percent_encoded};
 use crate::options::{Options, Peer, Shape};
 use crate::process::Process;
 use crate::report::Report;
@@ -105,11 +105,13 @@ impl Page {
     fn measure(&self, options: &Options, report: &mut Report, process: &Process, port: u16, column: &'static str) {
         process.reset_peak();
         let before = process.rss();
-        let cold = self.read(process, port, self.headers == PLAIN);
-        let samples = cold.answer.samples();
-        eprintln!("{column}: {} {}: {samples} samples, {} bytes", self.section, self.name, cold.answer.bytes);
+        let mut count = SampleCount::default();
+        let cold = self.read(process, port, |piece| count.add(piece));
+        if self.headers == PLAIN {
+            eprintln!("{column}: {} {}: {} samples", self.section, self.name, count.samples);
+        }
         let runs = if self.is_whole { options.runs.min(WHOLE_RUNS_MAX) } else { options.runs };
-        let readings: Vec<Reading> = (0..runs).map(|_| self.read(process, port, false)).collect();
+        let readings: Vec<Reading> = (0..runs).map(|_| self.read(process, port, |_| ())).collect();
         let (unit, cpu_scale, wall_unit, wall_scale) = match self.is_whole {
             true => ("CPU µs a series", 1e6 / options.shape.total() as f64, "wall s", 1.0),
             false => ("CPU ms", 1e3, "wall ms", 1e3),
@@ -135,9 +137,9 @@ impl Page {
         add("MB", None, &[cold.answer.bytes as f64 / 1e6]);
     }
 
-    fn read(&self, process: &Process, port: u16, keep: bool) -> Reading {
+    fn read(&self, process: &Process, port: u16, take: impl FnMut(&[u8])) -> Reading {
         let before = process.cpu();
-        let answer = http::get(port, &self.path, self.headers, keep).expect("an answer");
+        let answer = http::get(port, &self.path, self.headers, take).expect("an answer");
         assert_eq!(answer.status, 200, "{}", self.path);
         // The last of the answer's work may end after its last byte.
         std::thread::sleep(Duration::from_millis(20));

@@ -106,9 +106,10 @@ fn look(port: u16, is_done: impl Fn() -> bool) -> Watched {
     let matches = selectors.map(|selector| format!("match[]={}", percent_encoded(&selector))).join("&");
     let (path, mut seen, mut watched) = (format!("/federate?{matches}"), HashMap::new(), Watched::default());
     while !is_done() {
-        let answer = http::get(port, &path, "", true).expect("an answer");
+        let mut page = Vec::new();
+        http::get(port, &path, "", |piece| page.extend_from_slice(piece)).expect("an answer");
         let now = clock::now().0 as f64;
-        let page = String::from_utf8(answer.body).expect("text");
+        let page = String::from_utf8(page).expect("text");
         let value = |line: &str| line.split(' ').nth(1).and_then(|value| value.parse::<f64>().ok()).expect("a value");
         let tick = page.lines().find(|line| line.starts_with("fedgate_cluster_last")).map_or(0.0, value) * 1e3;
         for line in page.lines().filter(|line| line.starts_with("bench_shown{")) {
@@ -131,7 +132,7 @@ fn read(gateway: &Gateway, is_done: impl Fn() -> bool) -> Vec<f64> {
     let mut waits = Vec::new();
     while !is_done() {
         let start = Instant::now();
-        let answer = http::get(gateway.port, &path, "", false).expect("an answer");
+        let answer = http::get(gateway.port, &path, "", |_| ()).expect("an answer");
         assert!(answer.status == 200 && answer.bytes > 0);
         waits.push(start.elapsed().as_secs_f64() * 1e3);
         std::thread::sleep(READ_EVERY);

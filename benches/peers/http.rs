@@ -25,19 +25,29 @@ pub(crate) struct Answer {
     pub(crate) whole: Duration,
     /// Bytes of the body as sent.
     pub(crate) bytes: usize,
-    /// The body, where it was to be kept.
-    pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// Samples of a page in text.
-    pub(crate) fn samples(&self) -> usize {
-        self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#').count()
+/// Counts the samples of a page in text, which may come in any pieces and be too large to keep.
+#[derive(Debug, Default)]
+pub(crate) struct SampleCount {
+    pub(crate) samples: usize,
+    is_within_line: bool,
+}
+
+impl SampleCount {
+    /// Takes the next piece.
+    pub(crate) fn add(&mut self, mut piece: &[u8]) {
+        while let Some(first) = piece.first() {
+            self.samples += usize::from(!self.is_within_line && *first != b'#' && *first != b'\n');
+            let end = memchr::memchr(b'\n', piece);
+            self.is_within_line = end.is_none();
+            piece = &piece[end.map_or(piece.len(), |end| end + 1)..];
+        }
     }
 }
 
-/// Reads a page to its end; `None` where nobody listens or the answer breaks off.
-pub(crate) fn get(port: u16, path: &str, headers: &str, keep: bool) -> Option<Answer> {
+/// Reads a page to its end, piece by piece; `None` where nobody listens or the answer breaks off.
+pub(crate) fn get(port: u16, path: &str, headers: &str, mut take: impl FnMut(&[u8])) -> Option<Answer> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
@@ -54,9 +64,7 @@ pub(crate) fn get(port: u16, path: &str, headers: &str, keep: bool) -> Option<An
         if length == 0 {
             break;
         }
-        if keep {
-            answer.body.extend_from_slice(read);
-        }
+        take(read);
         answer.bytes += length;
         reader.consume(length);
     }
@@ -66,7 +74,7 @@ pub(crate) fn get(port: u16, path: &str, headers: &str, keep: bool) -> Option<An
 
 /// Whether the page is there.
 pub(crate) fn is_ok(port: u16, path: &str) -> bool {
-    get(port, path, "", false).is_some_and(|answer| answer.status == 200)
+    get(port, path, "", |_| ()).is_some_and(|answer| answer.status == 200)
 }
 
 /// The first line of a request or an answer, and the length of the body that follows; `None` at the connection's end.

@@ -8,7 +8,7 @@ use crate::options::{Options, Peer};
 use crate::process;
 
 /// The spin of the noise line: long enough to meet what else runs.
-const SPINS: u64 = 300_000_000;
+const SPINS: u64 = 2_000_000_000;
 
 /// Machine, versions and size, as markdown.
 pub(crate) fn description(options: &Options) -> String {
@@ -65,6 +65,7 @@ fn version(peer: Peer) -> String {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let is_version = |word: &&str| word.contains('.') && word.contains(|character: char| character.is_ascii_digit());
     let first = said.lines().next().unwrap_or_default();
-    let word = first.split([' ', '-', ',', '+']).find(is_version).unwrap_or("?");
+    // Debian builds VictoriaMetrics without its version.
+    let word = first.split([' ', '-', ',', '+']).find(is_version).unwrap_or("(does not say its version)");
     format!("{} {word}", peer.program())
 }
