@@ -22,6 +22,8 @@ use crate::options::Shape;
 const ROUNDS_PER_KEY: usize = 40;
 /// Bytes of a body, beyond which the next frame begins another.
 const BODY_BYTES: usize = 4 << 20;
+/// How far the last of the past rounds lies ahead: encoding and reading a large site takes minutes, readers look back five.
+const AHEAD: Duration = Duration::from_secs(480);
 /// Clusters that push at once.
 const LANES: usize = 4;
 
@@ -31,10 +33,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Every round of every cluster; the last of the first `past` rounds is now. The share `replaced` of the series is
+    /// Every round of every cluster; the last of the first `past` rounds lies [`AHEAD`]. The share `replaced` of the series is
     /// another after each round.
     pub(crate) fn encode(shape: Shape, rounds: usize, past: usize, replaced: f64) -> Load {
-        let first = cluster::first_round(past);
+        let first = cluster::first_round(past) + AHEAD;
         let clusters = cluster::for_each(shape, |number| {
             let mut cluster = Cluster::new(number, shape.series, first, replaced);
             let mut encoder = Encoder::new(stream(number, first), first, FrameLimits::default());

@@ -48,7 +48,7 @@ pub(crate) fn start(shape: Shape, more: &str) -> Gateway {
 fn gateway_config(ca: &Path, shape: Shape, more: &str, port: u16, push_port: u16) -> String {
     let ca = ca.display();
     let mut text = format!(
-        "http:\n  listen: 127.0.0.1:{port}\npush:\n  listen: 127.0.0.1:{push_port}\n  limits: {{connections_per_address_max: \
+        "limits: {{future_max: 1h}}\nhttp:\n  listen: 127.0.0.1:{port}\npush:\n  listen: 127.0.0.1:{push_port}\n  limits: {{connections_per_address_max: \
          4096}}\n  tls_config:\n    cert_file: {ca}/gateway.pem\n    key_file: {ca}/gateway.key\n    client_ca_file: \
          {ca}/ca.pem\n    crl_file: {ca}/crl.pem\n  clusters:\n"
     );
