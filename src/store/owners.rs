@@ -76,10 +76,8 @@ impl Owners {
 
 impl Claimant {
     fn gives_way_to(&self, other: &Claimant, patience: Duration) -> bool {
-        if self.collector == other.collector {
-            return other.started > self.started;
-        }
-        other.heard.saturating_duration_since(self.heard) > patience
+        let is_later_run = self.collector == other.collector && other.started > self.started;
+        is_later_run || other.heard.saturating_duration_since(self.heard) > patience
     }
 }
 
@@ -108,6 +106,13 @@ mod tests {
         let taken = claim_between(&claimant("a", 1, now), &claimant("a", 2, now));
         assert_eq!(taken, Claim::TakenFrom(Owner { stream: StreamId([1; 16]), target: 0 }));
         assert_eq!(claim_between(&claimant("a", 2, now), &claimant("a", 1, now)), Claim::Refused);
+    }
+
+    #[test]
+    fn a_run_whose_clock_went_back_waits_for_silence_only() {
+        let (now, later) = (Instant::now(), Instant::now() + 2 * PATIENCE);
+        assert_eq!(claim_between(&claimant("a", 2, now), &claimant("a", 1, now)), Claim::Refused);
+        assert!(matches!(claim_between(&claimant("a", 2, now), &claimant("a", 1, later)), Claim::TakenFrom(_)));
     }
 
     #[test]
