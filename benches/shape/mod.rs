@@ -147,7 +147,10 @@ pub(crate) fn is_producer() -> bool {
 
 pub(crate) fn store() -> Store {
     let store = Store::new(FrameLimits::default());
-    let policies = (0..CLUSTERS).map(|number| ClusterPolicy::new(&format!("c{number:03}"), "production"));
+    let policies = (0..CLUSTERS).map(|number| {
+        let name = format!("c{number:03}");
+        ClusterPolicy { identities: vec![name.clone()], ..ClusterPolicy::new(&name, "production") }
+    });
     store.set_inventory(Inventory::new(policies).expect("unique names"));
     store
 }
@@ -156,7 +159,7 @@ pub(crate) fn store() -> Store {
 pub(crate) fn replay(store: &Store, path: &Path, mut after: impl FnMut(usize, Duration)) {
     let mut file = std::io::BufReader::new(File::open(path).expect("the produced file"));
     let limits = FrameLimits::default();
-    let names: Vec<String> = (0..CLUSTERS).map(|number| format!("c{number:03}")).collect();
+    let names: Vec<Arc<str>> = (0..CLUSTERS).map(|number| format!("c{number:03}").into()).collect();
     for round in 0..ROUNDS {
         let mut pushes = Vec::new();
         loop {
@@ -169,11 +172,12 @@ pub(crate) fn replay(store: &Store, path: &Path, mut after: impl FnMut(usize, Du
             pushes.push((cluster as usize, frame));
         }
         let wall = Timestamp(START + round as i64 * INTERVAL_MS);
-        let arrival =
-            Arrival { collector: "collector".into(), certificate_expires: wall, wall, monotonic: Instant::now() };
+        let monotonic = Instant::now();
         let before = cpu_time();
         for (cluster, bytes) in &pushes {
             let (frame, _) = Frame::parse(bytes, &limits).expect("our own frame");
+            let collector = names[*cluster].clone();
+            let arrival = Arrival { collector, certificate_expires: wall, clock_skew_ms: None, wall, monotonic };
             store.apply(&names[*cluster], &frame, &arrival).expect("frames in order");
         }
         after(round, cpu_time() - before);

@@ -3,6 +3,7 @@
 //! The sender is looked up and its rate checked before a byte of the body is read, and reading stops at the limit, so
 //! that who may not push costs next to nothing.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,8 +17,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::net::Connection;
-use crate::push::protocol::{IDENTITY_PATH, PUSH_PATH, Verdict, is_supported};
+use crate::push::protocol::{CLOCK_HEADER, IDENTITY_PATH, PUSH_PATH, Verdict, is_supported};
 use crate::push::receive::{Pusher, Receiver};
+use crate::runtime::clock;
 
 /// All routes of the push listener.
 pub fn push_routes(receiver: Arc<Receiver>) -> Router {
@@ -49,18 +51,24 @@ fn admit(
     connection: &Connection,
     headers: &HeaderMap,
 ) -> Result<(Pusher, OwnedSemaphorePermit), Verdict> {
-    let pusher = receiver.identify(connection.identity.as_deref())?;
+    let mut pusher = receiver.identify(connection.identity.as_deref())?;
+    pusher.clock_skew_ms =
+        number_of(headers, CLOCK_HEADER).map(|sent: i64| sent.saturating_sub(clock::now().as_millis()));
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_supported(content_type) {
         return Err(receiver.unsupported(&pusher));
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced: Option<usize> = number_of(headers, header::CONTENT_LENGTH.as_str());
     if announced.is_some_and(|bytes| bytes > receiver.limits().bytes_max) {
         return Err(receiver.too_large(&pusher));
     }
     receiver.check_rate(&pusher)?;
     let room = receiver.room(&pusher, announced)?;
     Ok((pusher, room))
+}
+
+fn number_of<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
 /// Why there is no body.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! POST /v1/push      content-type: application/vnd.fedgate.frames; v=1
+//!                    x-fedgate-clock-ms: the sender's clock, optional
 //!   body: frames of one stream, one after the other, definitions before what refers to them
 //!   answer: application/json, one verdict
 //!
@@ -32,6 +33,9 @@ use crate::snapshot::{SchemaHash, negotiate};
 pub const PUSH_PATH: &str = "/v1/push";
 /// Where a collector asks what it is taken for.
 pub const IDENTITY_PATH: &str = "/v1/identity";
+/// The sender's wall clock when it sent the body, in milliseconds since the epoch. Frames that waited in a queue have an older
+/// clock of their own, from which nobody could tell how far the sender's is off.
+pub const CLOCK_HEADER: &str = "x-fedgate-clock-ms";
 /// Bytes of a push body that a gateway takes unless it is configured otherwise, and that a collector sends at most.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// Bytes of an answer that a collector reads; a verdict that lists every schema of a large site stays below.

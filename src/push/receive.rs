@@ -47,6 +47,8 @@ pub struct Pusher {
     pub membership: Membership,
     /// When the certificate ends.
     pub certificate_expires: Timestamp,
+    /// How far the sender's clock is ahead, where the request says what it shows.
+    pub clock_skew_ms: Option<i64>,
 }
 
 impl Pusher {
@@ -101,7 +103,7 @@ impl Receiver {
             return Err(Verdict::Unauthenticated { reason: "no client certificate".to_owned() });
         };
         match self.store.inventory().identify(identity.candidates()) {
-            Some(membership) => Ok(Pusher { membership, certificate_expires: identity.not_after }),
+            Some(membership) => Ok(Pusher { membership, certificate_expires: identity.not_after, clock_skew_ms: None }),
             None => {
                 let names: Vec<&str> = identity.candidates().collect();
                 let reason = format!("none of the certificate's names {names:?} is in the inventory");
@@ -186,6 +188,7 @@ impl Receiver {
         let arrival = Arrival {
             collector: pusher.membership.collector.clone(),
             certificate_expires: pusher.certificate_expires,
+            clock_skew_ms: pusher.clock_skew_ms,
             wall,
             monotonic,
         };
@@ -282,6 +285,9 @@ fn stop(seq: u64, refusal: Refusal) -> Stop {
     let text = refusal.to_string();
     match refusal {
         Refusal::UnknownCluster(_) => Stop { reason: "unknown_cluster", verdict: Verdict::Forbidden { reason: text } },
+        Refusal::UnknownCollector { .. } => {
+            Stop { reason: "unknown_collector", verdict: Verdict::Forbidden { reason: text } }
+        }
         Refusal::ForeignStream { .. } => {
             Stop { reason: "foreign_stream", verdict: Verdict::Forbidden { reason: text } }
         }

@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::CONTENT_TYPE;
 use url::Url;
 
-use super::protocol::{ANSWER_BYTES_MAX, AnswerError, IDENTITY_PATH, IdentityAnswer, PUSH_PATH, Verdict, reason_text};
+use super::protocol::{
+    ANSWER_BYTES_MAX, AnswerError, CLOCK_HEADER, IDENTITY_PATH, IdentityAnswer, PUSH_PATH, Verdict, reason_text,
+};
 use super::sender::{Body, Failure};
 use crate::config::PushClientConfig;
 use crate::model::Timestamp;
@@ -145,6 +147,7 @@ impl Transport {
     /// Sends one body. The future owns what it needs and may be dropped at any time.
     pub fn push(&self, body: Body, version: u8) -> impl Future<Output = Result<Verdict, SendError>> + Send + use<> {
         let request = self.client.post(self.push.clone()).header(CONTENT_TYPE, content_type(version));
+        let request = request.header(CLOCK_HEADER, clock::now().as_millis());
         async move { read_verdict(request.body(joined(body)).send().await?).await }
     }
 

@@ -29,6 +29,8 @@ pub struct Arrival {
     pub collector: Arc<str>,
     /// When its certificate expires.
     pub certificate_expires: Timestamp,
+    /// How far its clock was ahead when it sent this, if it said so.
+    pub clock_skew_ms: Option<i64>,
     /// The gateway's wall clock.
     pub wall: Timestamp,
     /// The gateway's monotonic clock.
@@ -158,6 +160,7 @@ impl Cluster {
 impl ClusterState {
     fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
         let id = frame.header().stream;
+        self.admit_collector(arrival)?;
         let leaving = self.admit_stream(id, arrival)?;
         let is_new = !self.streams.contains_key(&id);
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, arrival));
@@ -181,6 +184,15 @@ impl ClusterState {
             self.touch(id);
         }
         Ok(accepted)
+    }
+
+    /// Who pushed was looked up in the inventory of that moment; a reload since then may have revoked it.
+    fn admit_collector(&self, arrival: &Arrival) -> Result<(), Refusal> {
+        if self.policy.names(&arrival.collector) {
+            return Ok(());
+        }
+        let (cluster, collector) = (self.policy.cluster.clone(), arrival.collector.to_string());
+        Err(Refusal::UnknownCollector { cluster, collector })
     }
 
     /// Whether a frame of this stream may be decoded, and the stream that a good one takes the place of.
@@ -209,7 +221,9 @@ impl ClusterState {
 
     /// Definitions have no clock, and that of a frame that came again has been read before.
     fn note_collector(&mut self, arrival: &Arrival, header: &FrameHeader, is_duplicate: bool) {
-        let clock_skew_ms = header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
+        // The frame's own clock is as old as the frame, which may have waited in a queue.
+        let clock_skew_ms = || header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
+        let clock_skew_ms = arrival.clock_skew_ms.unwrap_or_else(clock_skew_ms);
         let told = Told { tick: header.tick, clock_skew_ms };
         let before = self.collectors.get(&arrival.collector).and_then(|seen| seen.told);
         let seen = CollectorSeen {
@@ -320,8 +334,8 @@ impl ClusterState {
     /// Judges every target again. Owners stay, where the labels by which targets are told apart do.
     fn set_policy(&mut self, policy: &Arc<ClusterPolicy>, shared: &Shared) {
         self.policy = policy.clone();
-        self.collectors.retain(|collector, _| policy.identities.iter().any(|identity| **identity == **collector));
-        let revoked = |stream: &Stream| !policy.identities.iter().any(|identity| **identity == *stream.collector);
+        self.collectors.retain(|collector, _| policy.names(collector));
+        let revoked = |stream: &Stream| !policy.names(&stream.collector);
         let over: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
         over.into_iter().for_each(|id| self.remove_stream(id));

@@ -26,7 +26,7 @@ pub struct ClusterFacts {
     pub up: bool,
     /// Its collectors, by name.
     pub collectors: Vec<CollectorFacts>,
-    /// Sender's clock less the gateway's at the last state frame; NaN before it.
+    /// Sender's clock less the gateway's when it last pushed a state frame; NaN before it.
     pub clock_skew_seconds: f64,
     /// The latest among the ticks that its collectors sent last; 0 before the first.
     pub last_snapshot: Timestamp,
@@ -62,7 +62,7 @@ pub const COLLECTOR_UP: FactFamily =
 /// The cluster's families, in the order of [`ClusterFacts::values`].
 pub const CLUSTER_FAMILIES: [FactFamily; 7] = [
     gauge("fedgate_cluster_up", "Whether any collector of the cluster pushed within twice its expect_every."),
-    gauge("fedgate_cluster_clock_skew_seconds", "The sender's clock less the gateway's, at the last frame."),
+    gauge("fedgate_cluster_clock_skew_seconds", "The sender's clock less the gateway's, at the last push."),
     gauge("fedgate_cluster_last_snapshot_timestamp_seconds", "Tick of the newest snapshot, 0 before the first."),
     gauge("fedgate_cluster_lag_seconds", "How far the newest snapshot lies behind the gateway's clock."),
     gauge("fedgate_cluster_series", "Live series of the cluster."),

@@ -89,6 +89,11 @@ pub struct ClusterPolicy {
 }
 
 impl ClusterPolicy {
+    /// Whether this identity may push for the cluster.
+    pub fn names(&self, identity: &str) -> bool {
+        self.identities.iter().any(|own| own == identity)
+    }
+
     /// An entry with defaults; `labels` gain `cluster`.
     pub fn new(cluster: &str, environment: &str) -> ClusterPolicy {
         ClusterPolicy {

@@ -8,6 +8,14 @@ pub enum Refusal {
     /// The cluster is not in the inventory (any more).
     #[error("cluster {0:?} is not in the inventory")]
     UnknownCluster(String),
+    /// The identity is none of the cluster's (any more): the inventory changed while the push was under way.
+    #[error("collector {collector:?} is none of cluster {cluster:?}")]
+    UnknownCollector {
+        /// The cluster that it pushed for.
+        cluster: String,
+        /// Its identity.
+        collector: String,
+    },
     /// The stream was begun by another collector of the cluster; ids are random, so this is no accident.
     #[error("the stream belongs to collector {owner:?}, not to {found:?}")]
     ForeignStream {

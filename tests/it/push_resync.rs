@@ -362,7 +362,7 @@ fn gateway(pool: &CpuPool) -> (Arc<Store>, Receiver, Pusher) {
         ClusterPolicy { identities: vec![COLLECTOR.to_owned()], limits, ..ClusterPolicy::new("alpha", "test") };
     receiver.set_inventory(Inventory::new([policy]).unwrap());
     let membership = store.inventory().identify([COLLECTOR]).unwrap();
-    (store, receiver, Pusher { membership, certificate_expires: Timestamp(i64::MAX) })
+    (store, receiver, Pusher { membership, certificate_expires: Timestamp(i64::MAX), clock_skew_ms: None })
 }
 
 fn joined(body: &Body) -> Vec<u8> {

@@ -364,6 +364,31 @@ async fn a_collectors_clock_is_that_of_its_newest_snapshot() {
 }
 
 #[tokio::test]
+async fn a_clock_is_not_off_because_frames_waited() {
+    let gateway = Gateway::new([policy("alpha")]);
+    let mut collector = Collector::new(1, START);
+    collector.scrape(&NODE, START, "m 1\n");
+    let frames = collector.tick(START);
+    gateway.pass(600);
+    gateway.push_with_skew("alpha", "alpha.example", &frames, Some(20)).unwrap();
+    let line = &gateway.lines(&["fedgate_cluster_clock_skew_seconds"]).await[0];
+    assert_eq!(line.split(' ').nth(1), Some("0.02"), "the frame is ten minutes old, the clock is not");
+}
+
+#[tokio::test]
+async fn who_was_revoked_while_a_push_was_under_way_brings_nothing_back() {
+    let gateway = Gateway::new([policy("alpha")]);
+    let mut collector = Collector::new(1, START);
+    collector.scrape(&NODE, START, "m 1\n");
+    gateway.take("alpha", &mut collector);
+    let only_other = ClusterPolicy { identities: vec!["alpha-2.example".to_owned()], ..policy("alpha") };
+    gateway.store.set_inventory(Inventory::new([only_other]).unwrap());
+    let refused = gateway.push("alpha", "alpha.example", &collector.tick_with(START, true));
+    assert!(matches!(refused, Err(Refusal::UnknownCollector { .. })), "{refused:?}");
+    assert!(gateway.lines(&["m"]).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_collector_that_starts_again_and_again_never_locks_itself_out() {
     let limits = ClusterLimits { streams: 2, ..ClusterLimits::default() };
     let gateway = Gateway::new([ClusterPolicy { limits, ..policy("alpha") }]);

@@ -178,9 +178,19 @@ impl Gateway {
     }
 
     pub(crate) fn push(&self, cluster: &str, collector: &str, frames: &[EncodedFrame]) -> Pushed {
+        self.push_with_skew(cluster, collector, frames, None)
+    }
+
+    pub(crate) fn push_with_skew(
+        &self,
+        cluster: &str,
+        collector: &str,
+        frames: &[EncodedFrame],
+        clock_skew_ms: Option<i64>,
+    ) -> Pushed {
         let (wall, monotonic) = self.moment();
         let certificate_expires = Timestamp(START + 86_400_000);
-        let arrival = Arrival { collector: collector.into(), certificate_expires, wall, monotonic };
+        let arrival = Arrival { collector: collector.into(), certificate_expires, clock_skew_ms, wall, monotonic };
         let mut accepted = Vec::new();
         for frame in frames {
             let (frame, rest) = Frame::parse(&frame.bytes, &FrameLimits::default()).expect("our own frame");
