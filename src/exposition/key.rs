@@ -10,7 +10,7 @@ use super::scan::{name_end, quoted_end, skip_blanks};
 use crate::model::{Exemplar, LabelsBuilder, Timestamp};
 
 /// OpenMetrics §4.6.1: names and values of an exemplar's labels have at most 128 characters together.
-const EXEMPLAR_CHARS_MAX: usize = 128;
+pub(super) const EXEMPLAR_CHARS_MAX: usize = 128;
 
 /// One name and value of a key, escapes still in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

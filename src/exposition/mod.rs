@@ -16,6 +16,7 @@ mod key;
 mod negotiate;
 mod openmetrics;
 mod parser;
+pub mod protobuf;
 mod protobuf_histogram;
 mod protobuf_write;
 mod scan;

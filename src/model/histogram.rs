@@ -104,7 +104,7 @@ pub struct HistogramSample {
 pub enum HistogramFault {
     /// No such schema.
     #[error("histogram schema {0}, expected -4 to 8, or -53 for custom buckets")]
-    Schema(i8),
+    Schema(i32),
     /// Spans and counts do not fit together.
     #[error("{counts} {side} bucket counts for spans of {buckets} buckets")]
     SpanLength {
@@ -201,7 +201,7 @@ impl NativeHistogram {
             return self.check_custom(counts, has_no_zero);
         }
         if !(EXPONENTIAL_SCHEMA_MIN..=EXPONENTIAL_SCHEMA_MAX).contains(&self.schema) {
-            return Err(HistogramFault::Schema(self.schema));
+            return Err(HistogramFault::Schema(self.schema.into()));
         }
         match self.custom_bounds.first() {
             Some(found) => Err(HistogramFault::CustomBound { found: *found, place: 0 }),

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or knows a wire format. Every other module speaks these types, so a label
 //! set parsed from a page, decoded from a frame or matched by a selector is one and the same thing.
 
+mod buckets;
 mod duration;
 mod exemplar;
 mod histogram;
@@ -13,6 +14,7 @@ mod metadata;
 mod timestamp;
 mod value;
 
+pub use buckets::BucketCount;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use exemplar::Exemplar;
 pub use histogram::{
