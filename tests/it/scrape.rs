@@ -251,7 +251,9 @@ async fn gzip_is_asked_for_and_read_and_nothing_else_is() {
         [("br", b"a 1\n".to_vec()), ("gzip", b"a 1\n".to_vec()), ("gzip", gzip(b"a 1\n")[..12].to_vec())]
     {
         let exporter = Exporter::page(&format!("{TEXT}\r\nContent-Encoding: {encoding}"), &body);
-        assert!(matches!(refused(job(exporter.address)).await, ScrapeError::Request(_)), "{encoding}");
+        let error = refused(job(exporter.address)).await;
+        assert!(matches!(error, ScrapeError::Request(_)), "{encoding}");
+        assert!(error.to_string().starts_with("content-encoding"), "it says what the body should have been: {error}");
     }
 }
 

@@ -26,8 +26,8 @@ pub enum ClientError {
     BadRedirect { location: String },
     #[error("content-encoding {found:?}, expected gzip, zstd or none")]
     UnknownEncoding { found: String },
-    #[error("body does not decode: {reason}")]
-    BadBody { reason: String },
+    #[error("content-encoding {encoding}, but the body does not decode: {reason}")]
+    BadBody { encoding: &'static str, reason: String },
     #[error("body exceeds {limit} bytes")]
     TooLarge { limit: u64 },
 }

@@ -22,17 +22,18 @@ pub async fn read_limited(mut answer: Response, limit: u64, body: &mut Body) -> 
     let mut wire_bytes = 0;
     while let Some(piece) = answer.chunk().await.map_err(ClientError::of_request)? {
         wire_bytes += piece.len() as u64;
-        decoder.write(&piece).map_err(|fault| body_fault(&fault, limit))?;
+        decoder.write(&piece).map_err(|fault| body_fault(decoder.encoding(), &fault, limit))?;
     }
-    decoder.finish().map_err(|fault| body_fault(&fault, limit))?;
+    let encoding = decoder.encoding();
+    decoder.finish().map_err(|fault| body_fault(encoding, &fault, limit))?;
     Ok(wire_bytes)
 }
 
-fn body_fault(fault: &io::Error, limit: u64) -> ClientError {
+fn body_fault(encoding: &'static str, fault: &io::Error, limit: u64) -> ClientError {
     if fault.get_ref().is_some_and(|inner| inner.is::<Exceeded>()) {
         return ClientError::TooLarge { limit };
     }
-    ClientError::BadBody { reason: fault.to_string() }
+    ClientError::BadBody { encoding, reason: fault.to_string() }
 }
 
 enum Decoder<'b> {
@@ -50,12 +51,21 @@ impl<'b> Decoder<'b> {
             "" | "identity" => Ok(Decoder::Plain(capped)),
             "gzip" | "x-gzip" => Ok(Decoder::Gzip(Gunzip::new(), capped)),
             "zstd" => {
-                let bad = |fault: io::Error| ClientError::BadBody { reason: fault.to_string() };
+                let bad = |fault: io::Error| ClientError::BadBody { encoding: "zstd", reason: fault.to_string() };
                 let mut decoder = zstd::stream::write::Decoder::new(capped).map_err(bad)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(bad)?;
                 Ok(Decoder::Zstd(Box::new(decoder)))
             }
             _ => Err(ClientError::UnknownEncoding { found: found.into_owned() }),
+        }
+    }
+
+    /// What the answer says the body is, for a message when it is not.
+    fn encoding(&self) -> &'static str {
+        match self {
+            Decoder::Plain(_) => "identity",
+            Decoder::Gzip(..) => "gzip",
+            Decoder::Zstd(_) => "zstd",
         }
     }
 
