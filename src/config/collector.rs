@@ -6,14 +6,14 @@ use serde::Deserialize;
 use url::Url;
 
 use super::client::TlsClientConfig;
-use super::scrape::ScrapeConfig;
+use super::scrape::{ScrapeConfig, ScrapeProtocol};
 use super::text::{ByteSize, LabelMap, UrlText, duration};
 
 /// Where a gateway takes in pushes, if `push.url` does not say.
 const PUSH_PATH: &str = "/v1/push";
 
 /// Everything a collector is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CollectorConfig {
     /// Defaults of every job.
@@ -51,6 +51,14 @@ pub struct ScrapeGlobal {
     pub external_labels: LabelMap,
     /// Add the extra `scrape_*` series to every target. Default false.
     pub extra_scrape_metrics: bool,
+    /// Formats to ask for, best first. Default: see [`ScrapeConfig::scrape_protocols`].
+    pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
+    /// Take native histograms. Default false.
+    pub scrape_native_histograms: bool,
+    /// Take the classic form of a histogram too where it has native buckets. Default false.
+    pub always_scrape_classic_histograms: bool,
+    /// Make classic histograms native ones with custom buckets. Default false.
+    pub convert_classic_histograms_to_nhcb: bool,
 }
 
 impl Default for ScrapeGlobal {
@@ -60,6 +68,10 @@ impl Default for ScrapeGlobal {
             scrape_timeout: Duration::from_secs(10),
             external_labels: LabelMap::new(),
             extra_scrape_metrics: false,
+            scrape_protocols: None,
+            scrape_native_histograms: false,
+            always_scrape_classic_histograms: false,
+            convert_classic_histograms_to_nhcb: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::text::{ByteSize, LabelMap, Secret, UrlText, duration};
 pub type Params = BTreeMap<String, Vec<String>>;
 
 /// One entry of `scrape_configs`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScrapeConfig {
     /// Name of the job, unique; becomes the label `job`.
@@ -41,10 +41,26 @@ pub struct ScrapeConfig {
     pub honor_timestamps: bool,
     /// Mark series with own timestamps stale when they vanish. Default false.
     pub track_timestamps_staleness: bool,
-    /// Formats to ask for, best first. Default: OpenMetrics 1.0.0, 0.0.1, text 1.0.0, 0.0.4.
-    pub scrape_protocols: Vec<ScrapeProtocol>,
+    /// Formats to ask for, best first. Default: `global.scrape_protocols`, else [`ScrapeProtocol::PROTOBUF_FIRST`] with
+    /// `scrape_native_histograms` and [`ScrapeProtocol::DEFAULT`] without.
+    pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
     /// Format of a page without a usable Content-Type. Default: none, such a page fails.
     pub fallback_scrape_protocol: Option<ScrapeProtocol>,
+    /// Take native histograms, which protobuf pages alone have. Default: `global.scrape_native_histograms`. Without it a
+    /// histogram that has native buckets brings nothing but what `always_scrape_classic_histograms` takes, as in Prometheus 3.5.
+    pub scrape_native_histograms: Option<bool>,
+    /// Take the classic form of a histogram too where it has native buckets. Default:
+    /// `global.always_scrape_classic_histograms`.
+    pub always_scrape_classic_histograms: Option<bool>,
+    /// Make classic histograms of any page native ones with custom buckets; the classic series then go, unless
+    /// `always_scrape_classic_histograms` keeps them. Default: `global.convert_classic_histograms_to_nhcb`.
+    pub convert_classic_histograms_to_nhcb: Option<bool>,
+    /// Most buckets of a native histogram; one with more gets a coarser resolution, and the scrape fails where there is
+    /// none. `0` is no limit. Default 0.
+    pub native_histogram_bucket_limit: u64,
+    /// A bucket of a native histogram is at least this many times as wide as the one below; a finer one gets a coarser
+    /// resolution. Default 0, any resolution.
+    pub native_histogram_min_bucket_factor: f64,
     /// Largest page after decompression; `0` is no limit of the job's own. Default 0.
     pub body_size_limit: ByteSize,
     /// Most samples of a page after relabelling; `0` is no limit. Default 0.
@@ -102,8 +118,13 @@ impl Default for ScrapeConfig {
             honor_labels: false,
             honor_timestamps: true,
             track_timestamps_staleness: false,
-            scrape_protocols: ScrapeProtocol::DEFAULT.to_vec(),
+            scrape_protocols: None,
             fallback_scrape_protocol: None,
+            scrape_native_histograms: None,
+            always_scrape_classic_histograms: None,
+            convert_classic_histograms_to_nhcb: None,
+            native_histogram_bucket_limit: 0,
+            native_histogram_min_bucket_factor: 0.0,
             body_size_limit: ByteSize(0),
             sample_limit: 0,
             target_limit: 0,
@@ -140,6 +161,21 @@ impl ScrapeConfig {
             self.scrape_timeout = global.scrape_timeout.min(self.scrape_interval);
         }
         self.extra_scrape_metrics.get_or_insert(global.extra_scrape_metrics);
+        self.scrape_native_histograms.get_or_insert(global.scrape_native_histograms);
+        self.always_scrape_classic_histograms.get_or_insert(global.always_scrape_classic_histograms);
+        self.convert_classic_histograms_to_nhcb.get_or_insert(global.convert_classic_histograms_to_nhcb);
+        if self.scrape_protocols.is_none() {
+            self.scrape_protocols.clone_from(&global.scrape_protocols);
+        }
+    }
+
+    /// The formats to ask for, best first.
+    pub fn protocols(&self) -> &[ScrapeProtocol] {
+        match &self.scrape_protocols {
+            Some(protocols) => protocols,
+            None if self.scrape_native_histograms == Some(true) => &ScrapeProtocol::PROTOBUF_FIRST,
+            None => &ScrapeProtocol::DEFAULT,
+        }
     }
 
     /// The job's HTTP keys in one piece.
@@ -178,9 +214,11 @@ impl Scheme {
     }
 }
 
-/// A text exposition format, in Prometheus's spelling. `PrometheusProto` is not spoken yet and refused.
+/// An exposition format, in Prometheus's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum ScrapeProtocol {
+    /// `application/vnd.google.protobuf`, delimited: the one format that has native histograms.
+    PrometheusProto,
     /// `text/plain; version=0.0.4`
     #[serde(rename = "PrometheusText0.0.4")]
     PrometheusText0_0_4,
@@ -198,6 +236,15 @@ pub enum ScrapeProtocol {
 impl ScrapeProtocol {
     /// What is asked for where a job does not say: Prometheus's own default.
     pub const DEFAULT: [ScrapeProtocol; 4] = [
+        ScrapeProtocol::OpenMetricsText1_0_0,
+        ScrapeProtocol::OpenMetricsText0_0_1,
+        ScrapeProtocol::PrometheusText1_0_0,
+        ScrapeProtocol::PrometheusText0_0_4,
+    ];
+
+    /// What is asked for where native histograms are wanted.
+    pub const PROTOBUF_FIRST: [ScrapeProtocol; 5] = [
+        ScrapeProtocol::PrometheusProto,
         ScrapeProtocol::OpenMetricsText1_0_0,
         ScrapeProtocol::OpenMetricsText0_0_1,
         ScrapeProtocol::PrometheusText1_0_0,

@@ -2,30 +2,20 @@
 //!
 //! A page is read in one pass and takes effect whole or not at all, as in Prometheus: a fault anywhere in it ends every
 //! series of the target. A series that the page before had costs a comparison of its key bytes and no allocation; only a
-//! new key is read, relabelled and given a slot. What the counts of a [`Reading`] mean stands with Prometheus's
-//! `scrapeLoop.append`, which counts dropped and refused samples in ways of its own; they are the same here.
-//!
-//! | sample | scraped | post relabel | added, if its key is new |
-//! |---|---|---|---|
-//! | dropped by relabelling | yes | no | no |
-//! | duplicate, out of order, too far ahead | yes | yes | no, but for a second spelling of a series of this page |
-//! | over `sample_limit` (the scrape fails) | yes | yes | no |
-//! | taken | yes | yes | yes |
+//! new key is read, relabelled and given a slot. What the counts of a [`Reading`] mean stands in [`super::page_reader`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::PageError;
 use super::families::Families;
-use super::keys::{Fate, Keys};
+use super::keys::Keys;
+use super::page_reader::PageReader;
 use super::rules::Rules;
-use super::series::{Placed, Series, SeriesBudget};
-use crate::exposition::{Entry, Format, SampleLine, parser};
-use crate::model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, Timestamp};
+use super::series::{Series, SeriesBudget};
+use crate::exposition::Format;
+use crate::model::{Exemplar, Labels, LabelsBuilder, Timestamp};
 use crate::snapshot::{Beside, Outcome, Report, Schema, Scrape};
-
-/// How far ahead of the clock a sample's own timestamp may be.
-const AHEAD_MAX: Duration = Duration::from_secs(600);
 
 /// What a page was, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,22 +36,28 @@ pub struct Reading {
     pub no_room: u64,
     /// Exemplars dropped because their labels are longer than allowed.
     pub bad_exemplars: u64,
+    /// Native histograms passed over because the job does not ask for them.
+    pub histograms_left_out: u64,
+    /// Classic histograms dropped because they could not be converted.
+    pub histograms_unconverted: u64,
 }
 
 /// Everything that is kept of one target's pages.
 #[derive(Debug)]
 pub struct PageCache {
     /// The target's own labels: what its series get.
-    target: Arc<Labels>,
+    pub(super) target: Arc<Labels>,
     /// The same with external labels: what identifies it in a snapshot.
     identity: Arc<Labels>,
-    keys: Keys,
-    families: Families,
-    series: Series,
-    exemplars: Vec<(u32, Exemplar)>,
+    pub(super) keys: Keys,
+    pub(super) families: Families,
+    pub(super) series: Series,
+    /// Of this page, by slot in the page's order until it ends.
+    pub(super) exemplars: Vec<(u32, Exemplar)>,
+    pub(super) starts: Vec<(u32, Timestamp)>,
     /// Of the newest good page: what a failed one does not change, unless its keys were too many.
     schema: Option<Arc<Schema>>,
-    labels: LabelsBuilder,
+    pub(super) labels: LabelsBuilder,
 }
 
 /// When and how a scrape went, beside its page.
@@ -83,6 +79,7 @@ impl PageCache {
             families: Families::default(),
             series: Series::new(budget),
             exemplars: Vec::new(),
+            starts: Vec::new(),
             schema: None,
             labels: LabelsBuilder::default(),
         }
@@ -120,9 +117,7 @@ impl PageCache {
         rules: &Rules,
     ) -> (Reading, Result<(), PageError>) {
         self.begin(format);
-        let mut reader = Reader { cache: self, rules, started, samples: 0, reading: Reading::default() };
-        let result = reader.read(page, format);
-        let reading = reader.reading;
+        let (reading, result) = PageReader::new(self, rules, started).read(page, format);
         match &result {
             // A page without a byte is good and has no series; as in Prometheus, known keys stay known.
             Ok(()) if page.is_empty() => self.abandon(rules, started),
@@ -135,11 +130,12 @@ impl PageCache {
     /// Ends every series, because there was no page.
     pub fn fail(&mut self, started: Timestamp, rules: &Rules) {
         self.series.begin();
-        self.exemplars.clear();
         self.abandon(rules, started);
     }
 
     fn abandon(&mut self, rules: &Rules, started: Timestamp) {
+        self.exemplars.clear();
+        self.starts.clear();
         self.families.abandon();
         let keeps_keys = self.keys.abandon();
         self.series.commit(rules, started, false);
@@ -152,10 +148,11 @@ impl PageCache {
     }
 
     fn begin(&mut self, format: Format) {
-        self.keys.begin();
+        self.keys.begin(format);
         self.families.begin(format);
         self.series.begin();
         self.exemplars.clear();
+        self.starts.clear();
     }
 
     fn settle(&mut self, page: &[u8], rules: &Rules, started: Timestamp) {
@@ -166,11 +163,11 @@ impl PageCache {
         self.keys.settle();
         if let Some(moves) = self.series.free_ended() {
             self.keys.move_slots(&moves);
-            self.exemplars.iter_mut().for_each(|(slot, _)| *slot = moves[*slot as usize].expect("it has a sample"));
+            move_slots(&mut self.exemplars, &moves);
+            move_slots(&mut self.starts, &moves);
         }
-        // Lines stand in the page's order, and two spellings of a series have one slot.
-        self.exemplars.sort_by_key(|(slot, _)| *slot);
-        self.exemplars.dedup_by_key(|(slot, _)| *slot);
+        sort(&mut self.exemplars);
+        sort(&mut self.starts);
         self.schema = Some(self.series.schema());
     }
 
@@ -188,7 +185,8 @@ impl PageCache {
             beside: Beside {
                 timestamps: self.series.own_times(),
                 exemplars: std::mem::take(&mut self.exemplars),
-                ..Beside::default()
+                histograms: self.series.histograms(),
+                starts: self.starts.clone(),
             },
             schema,
         }
@@ -202,143 +200,23 @@ impl PageCache {
     }
 }
 
-/// One page on its way in.
-struct Reader<'c> {
-    cache: &'c mut PageCache,
-    rules: &'c Rules,
-    started: Timestamp,
-    /// Samples that count for `sample_limit`.
-    samples: u64,
-    reading: Reading,
+fn move_slots<T>(entries: &mut [(u32, T)], moves: &[Option<u32>]) {
+    for (slot, _) in entries {
+        // A slot that has a sample is never freed.
+        *slot = moves[*slot as usize].unwrap_or(*slot);
+    }
 }
 
-impl Reader<'_> {
-    fn read(&mut self, page: &[u8], format: Format) -> Result<(), PageError> {
-        if page.is_empty() {
-            return Ok(());
-        }
-        let mut parser = parser(format, page);
-        loop {
-            if self.cache.families.pass_over(&mut parser) {
-                continue;
+/// Brings the entries of a page to the order of slots; of several for one slot the last one stays.
+fn sort<T>(entries: &mut Vec<(u32, T)>) {
+    if !entries.is_sorted_by(|(one, _), (other, _)| one < other) {
+        entries.sort_by_key(|(slot, _)| *slot);
+        entries.dedup_by(|later, earlier| {
+            let is_same = later.0 == earlier.0;
+            if is_same {
+                std::mem::swap(later, earlier);
             }
-            let from = parser.position();
-            let entry = match self.cache.keys.remembered() {
-                Some(line) => parser.next_remembering(line)?,
-                None => parser.next()?,
-            };
-            let families = &mut self.cache.families;
-            match entry {
-                Some(Entry::Sample(sample)) => {
-                    self.take(&sample)?;
-                    continue;
-                }
-                Some(Entry::Type { family, kind }) => families.set_kind(&family, kind),
-                Some(Entry::Help { family, help }) => families.set_help(&family, &help),
-                Some(Entry::Unit { family, unit }) => families.set_unit(&family, unit),
-                None => break,
-            }
-            families.note_line(from, &parser);
-        }
-        match self.rules.sample_limit {
-            limit if limit > 0 && self.samples > limit => {
-                Err(PageError::SampleLimit { samples: self.reading.post_relabel, limit })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    #[inline]
-    fn take(&mut self, sample: &SampleLine<'_>) -> Result<(), PageError> {
-        self.reading.scraped += 1;
-        let known = if sample.is_remembered { Some(self.cache.keys.hit()) } else { self.cache.keys.find(sample.key) };
-        let Some(key) = known else {
-            return self.take_new(sample);
-        };
-        let is_first = self.cache.keys.see(key, sample.value_text, sample.value);
-        let Fate::Slot(slot) = self.cache.keys.fate(key) else {
-            return Ok(());
-        };
-        self.reading.post_relabel += 1;
-        let time = sample.timestamp.filter(|_| self.rules.honor_timestamps);
-        if !is_first && time.is_none() {
-            self.reading.duplicates += 1;
-        } else if self.is_within_limit() && !self.put(slot, sample, time) {
-            self.cache.keys.forget(key);
-        }
-        Ok(())
-    }
-
-    /// A key that the pages before did not have.
-    fn take_new(&mut self, sample: &SampleLine<'_>) -> Result<(), PageError> {
-        let exposed = sample.pairs().find(|pair| pair.name.is_none()).map(|pair| pair.value.to_owned());
-        let mut room = std::mem::take(&mut self.cache.labels);
-        let series = self.rules.series(sample, &self.cache.target, &mut room);
-        self.cache.labels = room;
-        let Some(series) = series? else {
-            let key = self.cache.keys.insert(sample.key, Fate::Dropped);
-            self.cache.keys.see(key, sample.value_text, sample.value);
-            return Ok(());
-        };
-        self.reading.post_relabel += 1;
-        let time = sample.timestamp.filter(|_| self.rules.honor_timestamps);
-        if !self.is_within_limit() || !self.is_within_bounds(time) {
-            return Ok(());
-        }
-        let kept = series.get(METRIC_NAME).unwrap_or_default();
-        let (family, metadata) = self.cache.families.of_series(&exposed.unwrap_or_default(), kept);
-        let own = Series::own_labels(&series, &self.cache.target);
-        let Some(slot) = self.cache.series.slot(own, family, &metadata) else {
-            self.reading.no_room += 1;
-            return Ok(());
-        };
-        if self.put(slot, sample, time) {
-            self.reading.added += 1;
-            let key = self.cache.keys.insert(sample.key, Fate::Slot(slot));
-            self.cache.keys.see(key, sample.value_text, sample.value);
-        }
-        Ok(())
-    }
-
-    /// Counts a sample for `sample_limit`. Beyond it the page is only read on for its totals.
-    fn is_within_limit(&mut self) -> bool {
-        self.samples += 1;
-        self.rules.sample_limit == 0 || self.samples <= self.rules.sample_limit
-    }
-
-    fn is_within_bounds(&mut self, time: Option<Timestamp>) -> bool {
-        let is_within = time.is_none_or(|time| time <= self.started + AHEAD_MAX);
-        self.reading.out_of_bounds += u64::from(!is_within);
-        is_within
-    }
-
-    /// False where the sample was refused.
-    #[inline]
-    fn put(&mut self, slot: u32, sample: &SampleLine<'_>, time: Option<Timestamp>) -> bool {
-        if time.is_some() && !self.is_within_bounds(time) {
-            return false;
-        }
-        match self.cache.series.put(slot, sample.value, time, self.started) {
-            Placed::Taken => {}
-            Placed::Repeated => {
-                self.reading.duplicates += 1;
-                return true;
-            }
-            Placed::Duplicate => {
-                self.reading.duplicates += 1;
-                return false;
-            }
-            Placed::OutOfOrder => {
-                self.reading.out_of_order += 1;
-                return false;
-            }
-        }
-        if let Some(exemplar) = sample.exemplar {
-            match exemplar.read(&mut self.cache.labels) {
-                Some(exemplar) => self.cache.exemplars.push((slot, exemplar)),
-                None => self.reading.bad_exemplars += 1,
-            }
-        }
-        true
+            is_same
+        });
     }
 }

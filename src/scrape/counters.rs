@@ -8,7 +8,7 @@ use super::cache::Reading;
 use super::error::ScrapeError;
 
 /// Reasons for a failed scrape, as [`ScrapeError::reason`] names them.
-const FAILURE_REASONS: [&str; 10] = [
+const FAILURE_REASONS: [&str; 11] = [
     "request",
     "timeout",
     "status",
@@ -16,6 +16,7 @@ const FAILURE_REASONS: [&str; 10] = [
     "content_type",
     "page",
     "sample_limit",
+    "bucket_limit",
     "label_limit",
     "target_limit",
     "overload",
@@ -32,6 +33,8 @@ pub struct Counters {
     out_of_bounds: AtomicU64,
     no_room: AtomicU64,
     bad_exemplars: AtomicU64,
+    histograms_left_out: AtomicU64,
+    histograms_unconverted: AtomicU64,
     dropped_scrapes: AtomicU64,
     target_faults: AtomicU64,
     targets_refused: AtomicU64,
@@ -57,6 +60,8 @@ impl Counters {
         add(&self.out_of_bounds, reading.out_of_bounds);
         add(&self.no_room, reading.no_room);
         add(&self.bad_exemplars, reading.bad_exemplars);
+        add(&self.histograms_left_out, reading.histograms_left_out);
+        add(&self.histograms_unconverted, reading.histograms_unconverted);
         if let Some(error) = error {
             let at = FAILURE_REASONS.iter().position(|reason| *reason == error.reason());
             add(&self.failures[at.expect("every reason stands in the list")], 1);
@@ -94,14 +99,17 @@ impl Counters {
         FAILURE_REASONS.into_iter().zip(self.failures.iter().map(read))
     }
 
-    /// Samples of good pages that were dropped, by reason; `bad_exemplar` counts exemplars.
-    pub fn dropped_samples(&self) -> [(&'static str, u64); 5] {
+    /// Samples of good pages that were dropped, by reason; `bad_exemplar` counts exemplars, `native_histogram`
+    /// the native histograms that a job does not ask for, `classic_histogram` those that could not be converted.
+    pub fn dropped_samples(&self) -> [(&'static str, u64); 7] {
         [
             ("duplicate", read(&self.duplicates)),
             ("out_of_order", read(&self.out_of_order)),
             ("out_of_bounds", read(&self.out_of_bounds)),
             ("no_room", read(&self.no_room)),
             ("bad_exemplar", read(&self.bad_exemplars)),
+            ("native_histogram", read(&self.histograms_left_out)),
+            ("classic_histogram", read(&self.histograms_unconverted)),
         ]
     }
 
@@ -135,7 +143,7 @@ mod tests {
     fn every_reason_is_counted() {
         let parse = ParseError { line: 1, column: 1, found: String::new(), expected: Expected::Value };
         let label = || PageError::LabelLimit { metric: String::new(), labels: 2, limit: 1 };
-        let errors: [ScrapeError; 11] = [
+        let errors: [ScrapeError; 12] = [
             ScrapeError::Request(String::new()),
             ScrapeError::Timeout(Duration::ZERO),
             ScrapeError::Status(500),
@@ -144,6 +152,7 @@ mod tests {
             PageError::Parse(parse).into(),
             PageError::NameMissing { labels: Labels::empty() }.into(),
             PageError::SampleLimit { samples: 2, limit: 1 }.into(),
+            PageError::BucketLimit { limit: 1 }.into(),
             label().into(),
             ScrapeError::TargetLimit { targets: 2, limit: 1 },
             ScrapeError::Overload(String::new()),

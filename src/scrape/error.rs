@@ -4,15 +4,33 @@
 
 use std::time::Duration;
 
+use crate::exposition::protobuf::ProtobufError;
 use crate::exposition::{ContentTypeError, ParseError};
-use crate::model::Labels;
+use crate::model::{HistogramFault, Labels};
 
 /// A page that cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PageError {
     /// It breaks its format's grammar, or a series has a label twice.
     #[error("bad page: {0}")]
     Parse(#[from] ParseError),
+    /// It is no delimited protobuf, or a message says what it must not.
+    #[error("bad page: {0}")]
+    Protobuf(#[from] ProtobufError),
+    /// A native histogram that contradicts itself.
+    #[error("series {labels}: {fault}")]
+    Histogram {
+        /// The series.
+        labels: Labels,
+        /// What is wrong with it.
+        fault: HistogramFault,
+    },
+    /// `native_histogram_bucket_limit`
+    #[error("a native histogram has more buckets than native_histogram_bucket_limit {limit} at the coarsest schema")]
+    BucketLimit {
+        /// The job's.
+        limit: u64,
+    },
     /// Relabelling took the metric name away.
     #[error("series {labels} has no metric name, expected __name__")]
     NameMissing {
@@ -60,7 +78,7 @@ pub enum PageError {
 }
 
 /// A scrape that ended as `up 0`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScrapeError {
     /// No answer: connection, TLS, proxy, a redirect that is not followed to its end.
     #[error("{0}")]
@@ -105,7 +123,13 @@ impl ScrapeError {
             ScrapeError::Status(_) => "status",
             ScrapeError::BodySize { .. } => "body_size_limit",
             ScrapeError::ContentType(_) => "content_type",
-            ScrapeError::Page(PageError::Parse(_) | PageError::NameMissing { .. }) => "page",
+            ScrapeError::Page(
+                PageError::Parse(_)
+                | PageError::Protobuf(_)
+                | PageError::Histogram { .. }
+                | PageError::NameMissing { .. },
+            ) => "page",
+            ScrapeError::Page(PageError::BucketLimit { .. }) => "bucket_limit",
             ScrapeError::Page(PageError::SampleLimit { .. }) => "sample_limit",
             ScrapeError::Page(_) => "label_limit",
             ScrapeError::TargetLimit { .. } => "target_limit",

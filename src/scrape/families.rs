@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::metadata_lines::MetadataLines;
+use crate::exposition::protobuf::FamilyHead;
 use crate::exposition::{Format, Parser, belongs_to_family};
 use crate::model::{Metadata, MetricType};
 
@@ -67,6 +68,15 @@ impl Families {
     /// Ends a page that failed.
     pub(super) fn abandon(&mut self) {
         self.lines.abandon();
+    }
+
+    /// All that a page says of a family, in one piece; a unit that it does not say stays.
+    pub(super) fn set(&mut self, head: &FamilyHead<'_>) {
+        self.set_help(head.name, head.help);
+        if !head.unit.is_empty() {
+            self.set_unit(head.name, head.unit);
+        }
+        self.set_kind(head.name, head.kind);
     }
 
     /// A TYPE line.

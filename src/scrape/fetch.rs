@@ -28,6 +28,10 @@ const PAGE_BYTES_MAX: u64 = 1 << 30;
 /// Weight of the first of `scrape_protocols` in tenths: one more than Prometheus knows protocols.
 const FIRST_WEIGHT: usize = 6;
 
+/// As Prometheus asks for it.
+const PROTOBUF_MEDIA_TYPE: &str =
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
 /// A page as it came.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -68,7 +72,7 @@ impl Fetcher {
     /// A client for `job`; `own_limit` holds for every page.
     pub(super) fn new(job: &ScrapeConfig, own_limit: ByteSize) -> Result<Fetcher, ClientError> {
         let mut headers = HeaderMap::new();
-        let accept = HeaderValue::try_from(accept(&job.scrape_protocols));
+        let accept = HeaderValue::try_from(accept(job.protocols()));
         headers.insert(ACCEPT, accept.expect("words and digits only"));
         let encoding = if job.enable_compression { "gzip" } else { "identity" };
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
@@ -133,6 +137,7 @@ fn accept(protocols: &[ScrapeProtocol]) -> String {
     let mut clauses = String::new();
     for (nth, protocol) in protocols.iter().enumerate() {
         let media_type = match protocol {
+            ScrapeProtocol::PrometheusProto => PROTOBUF_MEDIA_TYPE,
             ScrapeProtocol::OpenMetricsText1_0_0 => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
             ScrapeProtocol::OpenMetricsText0_0_1 => "application/openmetrics-text;version=0.0.1",
             ScrapeProtocol::PrometheusText1_0_0 => "text/plain;version=1.0.0;escaping=allow-utf-8",
@@ -145,6 +150,7 @@ fn accept(protocols: &[ScrapeProtocol]) -> String {
 
 fn format_of(protocol: ScrapeProtocol) -> Format {
     match protocol {
+        ScrapeProtocol::PrometheusProto => Format::Protobuf,
         ScrapeProtocol::PrometheusText0_0_4 => Format::Text,
         ScrapeProtocol::PrometheusText1_0_0 => Format::Text1,
         ScrapeProtocol::OpenMetricsText0_0_1 | ScrapeProtocol::OpenMetricsText1_0_0 => Format::OpenMetrics,
@@ -165,6 +171,16 @@ mod tests {
     fn the_default_accept_header_is_prometheus_own() {
         assert_eq!(accept(&ScrapeProtocol::DEFAULT), SCRAPE_ACCEPT);
         assert_eq!(accept(&[ScrapeProtocol::PrometheusText0_0_4]), "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
+    }
+
+    #[test]
+    fn protobuf_is_asked_for_first_where_native_histograms_are_wanted() {
+        let expected = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+            application/openmetrics-text;version=0.0.1;q=0.4,\
+            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+            text/plain;version=0.0.4;q=0.2,\
+            */*;q=0.1";
+        assert_eq!(accept(&ScrapeProtocol::PROTOBUF_FIRST), format!("{PROTOBUF_MEDIA_TYPE};q=0.6,{expected}"));
     }
 
     #[test]

@@ -70,6 +70,9 @@ impl Job {
             label_limit: config.label_limit,
             label_name_length_limit: config.label_name_length_limit,
             label_value_length_limit: config.label_value_length_limit,
+            scrape_native_histograms: config.scrape_native_histograms,
+            always_scrape_classic_histograms: config.always_scrape_classic_histograms,
+            convert_classic_histograms_to_nhcb: config.convert_classic_histograms_to_nhcb,
             metric_relabel_configs: config.metric_relabel_configs.clone(),
             ..ScrapeConfig::default()
         };

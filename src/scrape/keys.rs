@@ -2,7 +2,10 @@
 //!
 //! Pages hardly change: the k-th sample line of this page is nearly always the k-th of the last, so it is compared with that
 //! one first (one `memcmp`, no parsing). Where it differs it is looked up by its bytes, and the comparison goes on
-//! behind the place where it was found: a vanished line costs one lookup, a moved block one as well.
+//! behind the place where it was found: a vanished line costs one lookup, a moved block one as well. What is expected belongs
+//! to the page's format, because what one grammar accepts another may refuse; after a change of format each key is read
+//! and looked up. Lines of both text formats are one alphabet of keys, samples of protobuf pages another
+//! ([`crate::exposition::protobuf::ProtobufReader::key`]).
 //!
 //! Invariant: an entry lives until a page was read in full that lacks its key, as in Prometheus's `scrapeCache`, from
 //! which `scrape_series_added` follows. Keys stand in one arena without an allocation each; it is packed when over
@@ -12,7 +15,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use crate::exposition::Remembered;
+use crate::exposition::{Format, Remembered};
 
 /// Longest value text that is remembered; a longer one is parsed each time. `f64` needs at most 24 characters.
 const VALUE_TEXT_MAX: usize = 24;
@@ -63,6 +66,8 @@ pub(super) struct Keys {
     /// Entries by their line, of the last page and of this one.
     order: Vec<u32>,
     next_order: Vec<u32>,
+    /// Of the last page.
+    format: Option<Format>,
     /// The line of the last page that is expected next.
     expected: usize,
     page: u32,
@@ -74,7 +79,10 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Begins a page.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, format: Format) {
+        if self.format.replace(format) != Some(format) {
+            self.order.clear();
+        }
         self.page = self.page.wrapping_add(1);
         self.expected = 0;
         self.forgotten = false;
@@ -268,7 +276,7 @@ mod tests {
 
     /// Shows the keys of one page; returns how many came as expected.
     fn show(keys: &mut Keys, page: &[&str]) -> usize {
-        keys.begin();
+        keys.begin(Format::Text);
         let mut hits = 0;
         for key in page {
             let is_hit = keys.remembered().is_some_and(|line| line.key == key.as_bytes());

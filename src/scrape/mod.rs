@@ -7,8 +7,10 @@
 
 mod bodies;
 mod cache;
+mod convert;
 mod counters;
 mod error;
+mod exposed;
 mod families;
 mod fetch;
 mod finished;
@@ -18,6 +20,7 @@ mod manager;
 mod metadata_lines;
 mod offset;
 mod own;
+mod page_reader;
 mod rules;
 mod series;
 mod status;
@@ -30,6 +33,6 @@ pub use job::JobError;
 pub use manager::{Manager, ManagerError};
 pub use offset::{first_start, offset};
 pub use own::{OWN_JOB, OwnTarget};
-pub use rules::Rules;
+pub use rules::{HistogramRules, Rules};
 pub use series::SeriesBudget;
 pub use status::{Health, TargetStatus};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cache::{PageCache, Reading, Timing};
 use super::counters::Counters;
 use super::error::ScrapeError;
-use super::rules::Rules;
+use super::rules::{HistogramRules, Rules};
 use super::series::SeriesBudget;
 use crate::exposition::Format;
 use crate::model::{INSTANCE, JOB, Labels, Timestamp};
@@ -38,6 +38,7 @@ impl OwnTarget {
             label_limit: 0,
             label_name_length_limit: 0,
             label_value_length_limit: 0,
+            histograms: HistogramRules::default(),
             steps: Steps::default(),
         };
         OwnTarget { cache: PageCache::new(labels, identity, budget), rules, counters }

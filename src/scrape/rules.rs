@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::error::PageError;
+use super::exposed::Exposed;
 use crate::config::ScrapeConfig;
-use crate::exposition::SampleLine;
-use crate::model::{Labels, LabelsBuilder, METRIC_NAME, MatcherError};
+use crate::model::{EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, Labels, LabelsBuilder, METRIC_NAME, MatcherError};
 use crate::relabel::{self, Steps};
 
 /// What is put before a page's own label that has a target label's name.
@@ -31,8 +31,47 @@ pub struct Rules {
     pub label_name_length_limit: u64,
     /// Longest label value in bytes, 0 for no limit.
     pub label_value_length_limit: u64,
+    /// What is taken of histograms.
+    pub histograms: HistogramRules,
     /// `metric_relabel_configs`.
     pub steps: Steps,
+}
+
+/// What a job takes of histograms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HistogramRules {
+    /// `scrape_native_histograms`: native histograms are taken.
+    pub native: bool,
+    /// `always_scrape_classic_histograms`: the classic samples of a histogram that comes in both forms, too.
+    pub also_classic: bool,
+    /// `convert_classic_histograms_to_nhcb`: classic histograms become native ones with custom buckets.
+    pub convert_classic: bool,
+    /// `native_histogram_bucket_limit`: most buckets, 0 for no limit. What has more gets a coarser schema.
+    pub bucket_limit: u64,
+    /// Finest schema, of `native_histogram_min_bucket_factor`.
+    pub schema_max: i8,
+}
+
+impl Default for HistogramRules {
+    /// Those of a job that says nothing of histograms.
+    fn default() -> Self {
+        HistogramRules {
+            native: false,
+            also_classic: false,
+            convert_classic: false,
+            bucket_limit: 0,
+            schema_max: EXPONENTIAL_SCHEMA_MAX,
+        }
+    }
+}
+
+/// The finest schema whose buckets are each at least `factor` times as wide as the one below.
+fn schema_of_factor(factor: f64) -> i8 {
+    if factor <= 1.0 {
+        return EXPONENTIAL_SCHEMA_MAX;
+    }
+    let schema = (-factor.log2().log2()).floor();
+    schema.clamp(EXPONENTIAL_SCHEMA_MIN.into(), EXPONENTIAL_SCHEMA_MAX.into()) as i8
 }
 
 impl Rules {
@@ -46,6 +85,13 @@ impl Rules {
             label_limit: job.label_limit,
             label_name_length_limit: job.label_name_length_limit,
             label_value_length_limit: job.label_value_length_limit,
+            histograms: HistogramRules {
+                native: job.scrape_native_histograms.unwrap_or_default(),
+                also_classic: job.always_scrape_classic_histograms.unwrap_or_default(),
+                convert_classic: job.convert_classic_histograms_to_nhcb.unwrap_or_default(),
+                bucket_limit: job.native_histogram_bucket_limit,
+                schema_max: schema_of_factor(job.native_histogram_min_bucket_factor),
+            },
             steps: relabel::compile(&job.metric_relabel_configs)?,
         })
     }
@@ -53,14 +99,13 @@ impl Rules {
     /// How long after its timestamp a series that vanished without a marker can still be read: Prometheus's lookback.
     pub const LOOKBACK: Duration = Duration::from_secs(300);
 
-    /// The final labels of a sample; `None` where relabelling drops it. `labels` is room to work in.
+    /// The final labels of a sample, whose own ones `labels` holds; `None` where relabelling drops it.
     pub(super) fn series(
         &self,
-        sample: &SampleLine<'_>,
+        sample: &impl Exposed,
         target: &Labels,
         labels: &mut LabelsBuilder,
     ) -> Result<Option<Labels>, PageError> {
-        sample.labels(labels)?;
         match self.honor_labels {
             true => add_missing(sample, target, labels),
             false => rename_conflicting(target, labels),
@@ -96,10 +141,9 @@ impl Rules {
 }
 
 /// `honor_labels: true`: the target's labels come in where the page says nothing, not even an empty value.
-fn add_missing(sample: &SampleLine<'_>, target: &Labels, labels: &mut LabelsBuilder) {
+fn add_missing(sample: &impl Exposed, target: &Labels, labels: &mut LabelsBuilder) {
     for (name, value) in target {
-        let is_said = || sample.pairs().any(|pair| pair.name == Some(name));
-        if labels.get(name).is_empty() && !is_said() {
+        if labels.get(name).is_empty() && !sample.has_label(name) {
             labels.set(name, value);
         }
     }

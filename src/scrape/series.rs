@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::rules::Rules;
-use crate::model::{Labels, Metadata, STALE_NAN, Timestamp, stale_nan};
+use crate::model::{
+    HISTOGRAM_NAN, HistogramSample, Labels, Metadata, NativeHistogram, STALE_NAN, Timestamp, stale_nan,
+};
 use crate::snapshot::{FORGET_NAN, OwnLabels, Schema, SlotTable};
 
 /// Good pages that an ended series keeps its slot for.
@@ -78,6 +80,10 @@ pub(super) struct Series {
     /// Newest timestamp of the series that bring their own, after the last scrape and of the page that is being read.
     own_times: HashMap<u32, Timestamp>,
     next_own_times: HashMap<u32, Timestamp>,
+    /// The native histograms, by slot: exactly where the value has the bits [`HISTOGRAM_NAN`]. After the last scrape and of
+    /// the page that is being read.
+    histograms: HashMap<u32, Arc<HistogramSample>>,
+    next_histograms: HashMap<u32, Arc<HistogramSample>>,
     /// Slots that this page's series got; emptied when the page ends, well or badly.
     fresh: Vec<u32>,
     /// Ended series by slot: the number of the page that they ended on. The queue has them in this order, and may have
@@ -102,6 +108,8 @@ impl Series {
             next: Vec::new(),
             own_times: HashMap::new(),
             next_own_times: HashMap::new(),
+            histograms: HashMap::new(),
+            next_histograms: HashMap::new(),
             fresh: Vec::new(),
             ended: HashMap::new(),
             ended_queue: VecDeque::new(),
@@ -115,6 +123,7 @@ impl Series {
         self.next.clear();
         self.next.resize(self.table.len(), stale_nan());
         self.next_own_times.clear();
+        self.next_histograms.clear();
     }
 
     /// The slot of a series, a new one if it has none; `None` where there is no room for it.
@@ -147,11 +156,39 @@ impl Series {
             }
             return if next.to_bits() == value.to_bits() { Placed::Taken } else { Placed::Repeated };
         }
-        self.put_timed(slot, value, time, started)
+        let placed = self.put_timed(slot, value, None, time, started);
+        if placed == Placed::Taken {
+            self.next_histograms.remove(&slot);
+        }
+        placed
     }
 
-    /// The same where timestamps have to be compared.
-    fn put_timed(&mut self, slot: u32, value: f64, time: Option<Timestamp>, started: Timestamp) -> Placed {
+    /// The same of a native histogram. One that is as it was before is not kept a second time.
+    pub(super) fn put_histogram(
+        &mut self,
+        slot: u32,
+        sample: HistogramSample,
+        time: Option<Timestamp>,
+        started: Timestamp,
+    ) -> Placed {
+        let value = f64::from_bits(HISTOGRAM_NAN);
+        let placed = self.put_timed(slot, value, Some(&sample.histogram), time, started);
+        if placed == Placed::Taken {
+            let known = self.histograms.get(&slot).filter(|known| ***known == sample).cloned();
+            self.next_histograms.insert(slot, known.unwrap_or_else(|| Arc::new(sample)));
+        }
+        placed
+    }
+
+    /// The same where timestamps or histograms have to be compared.
+    fn put_timed(
+        &mut self,
+        slot: u32,
+        value: f64,
+        histogram: Option<&NativeHistogram>,
+        time: Option<Timestamp>,
+        started: Timestamp,
+    ) -> Placed {
         let at = slot as usize;
         let on_page = !is_absent(self.next[at]);
         let (newest, newest_value) = match on_page {
@@ -159,7 +196,10 @@ impl Series {
             false => (self.last_time(slot), self.values[at]),
         };
         let own = time.unwrap_or(started);
-        let is_same = newest == Some(own) && newest_value.to_bits() == value.to_bits();
+        let histograms = if on_page { &self.next_histograms } else { &self.histograms };
+        let is_same = newest == Some(own)
+            && newest_value.to_bits() == value.to_bits()
+            && histogram.is_none_or(|own| histograms.get(&slot).is_some_and(|known| known.histogram == *own));
         let placed = match newest {
             Some(newest) if own < newest => Placed::OutOfOrder,
             Some(newest) if own == newest && !is_same && on_page => Placed::Repeated,
@@ -210,6 +250,7 @@ impl Series {
         }
         std::mem::swap(&mut self.values, &mut self.next);
         std::mem::swap(&mut self.own_times, &mut self.next_own_times);
+        std::mem::swap(&mut self.histograms, &mut self.next_histograms);
         self.last_started = started;
     }
 
@@ -218,6 +259,9 @@ impl Series {
             Some(time) if !rules.track_timestamps_staleness && started <= time + Rules::LOOKBACK => {
                 self.next[slot as usize] = self.values[slot as usize];
                 self.next_own_times.insert(slot, time);
+                if let Some(histogram) = self.histograms.get(&slot) {
+                    self.next_histograms.insert(slot, histogram.clone());
+                }
             }
             Some(_) if !rules.track_timestamps_staleness => {
                 self.next[slot as usize] = f64::from_bits(FORGET_NAN);
@@ -270,6 +314,7 @@ impl Series {
         }
         self.values = values;
         self.own_times = self.own_times.drain().filter_map(|(slot, time)| Some((moved(slot)?, time))).collect();
+        self.histograms = self.histograms.drain().filter_map(|(slot, own)| Some((moved(slot)?, own))).collect();
         self.ended = self.ended.drain().filter_map(|(slot, page)| Some((moved(slot)?, page))).collect();
         self.ended_queue = self.ended_queue.drain(..).filter_map(|(page, slot)| Some((page, moved(slot)?))).collect();
         Some(moves)
@@ -285,6 +330,13 @@ impl Series {
         let mut times: Vec<_> = self.own_times.iter().map(|(slot, time)| (*slot, *time)).collect();
         times.sort_unstable();
         times
+    }
+
+    /// The native histograms, by slot.
+    pub(super) fn histograms(&self) -> Vec<(u32, Arc<HistogramSample>)> {
+        let mut histograms: Vec<_> = self.histograms.iter().map(|(slot, own)| (*slot, own.clone())).collect();
+        histograms.sort_unstable_by_key(|(slot, _)| *slot);
+        histograms
     }
 
     /// The slots as they are now.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::disk::{check_required, check_required_private};
-use super::jobs::{check_intervals, check_jobs};
+use super::jobs::{check_intervals, check_jobs, check_protocols};
 use super::names::{check_duration, check_labels, check_listen, check_range, check_url};
 use crate::config::report::At;
 use crate::config::{ByteSize, CollectorConfig, CollectorLimits, PushClientConfig, TlsVersion};
@@ -20,6 +20,7 @@ const BYTES_MAX: ByteSize = ByteSize(1 << 40);
 pub(in crate::config) fn check_collector(config: &CollectorConfig, at: &At<'_>) {
     let global = at.key("global");
     check_intervals(config.global.scrape_interval, config.global.scrape_timeout, &global);
+    check_protocols(config.global.scrape_protocols.as_deref(), &global.key("scrape_protocols"));
     check_labels(&config.global.external_labels, &global.key("external_labels"));
     check_jobs(&config.scrape_configs, &at.key("scrape_configs"));
     check_push(&config.push, &at.key("push"));

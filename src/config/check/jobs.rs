@@ -8,7 +8,7 @@ use super::client::check_client;
 use super::names::check_url;
 use super::relabel::check_steps;
 use crate::config::report::At;
-use crate::config::{FileSdConfig, HttpSdConfig, ScrapeConfig, StaticConfig};
+use crate::config::{FileSdConfig, HttpSdConfig, ScrapeConfig, ScrapeProtocol, StaticConfig};
 use crate::model::format_duration;
 
 /// Shorter ones would be a busy loop.
@@ -45,7 +45,7 @@ pub(super) fn check_intervals(interval: Duration, timeout: Duration, at: &At<'_>
 
 fn check_job(job: &ScrapeConfig, at: &At<'_>) {
     check_intervals(job.scrape_interval, job.scrape_timeout, at);
-    check_protocols(job, &at.key("scrape_protocols"));
+    check_protocols(job.scrape_protocols.as_deref(), &at.key("scrape_protocols"));
     check_client(&job.http_client(), at);
     check_steps(&job.relabel_configs, &at.key("relabel_configs"));
     check_steps(&job.metric_relabel_configs, &at.key("metric_relabel_configs"));
@@ -58,10 +58,14 @@ fn check_job(job: &ScrapeConfig, at: &At<'_>) {
     }
 }
 
-fn check_protocols(job: &ScrapeConfig, at: &At<'_>) {
-    at.require(!job.scrape_protocols.is_empty(), "expected at least one format");
-    for (nth, protocol) in job.scrape_protocols.iter().enumerate() {
-        at.index(nth).require(!job.scrape_protocols[..nth].contains(protocol), "this format stands above already");
+/// Formats where they are listed: at least one, each once.
+pub(super) fn check_protocols(protocols: Option<&[ScrapeProtocol]>, at: &At<'_>) {
+    let Some(protocols) = protocols else {
+        return;
+    };
+    at.require(!protocols.is_empty(), "expected at least one format");
+    for (nth, protocol) in protocols.iter().enumerate() {
+        at.index(nth).require(!protocols[..nth].contains(protocol), "this format stands above already");
     }
 }
 

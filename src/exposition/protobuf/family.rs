@@ -141,19 +141,29 @@ impl<'a> Iterator for LabelPairs<'a> {
     }
 }
 
-/// Adds the labels of a metric's pieces to `labels`, which has those that the reader gives it. Empty ones say nothing.
+/// Adds the labels of a metric's pieces to `labels`, which has those that the reader gives it. A label that is empty, be
+/// it the second time only, is not there at all.
 pub(super) fn add_labels(page: &[u8], pieces: &[Range], labels: &mut LabelsBuilder) -> Result<(), ProtobufError> {
+    let pairs = || pieces.iter().flat_map(|piece| LabelPairs::new(page, *piece));
+    let is_empty = |name: &str| pairs().any(|pair| pair.value.is_empty() && pair.name == Some(name.as_bytes()));
+    let mut any_empty = false;
     for piece in pieces {
         let mut pairs = LabelPairs::new(page, *piece);
         while let Some(pair) = pairs.read_next()? {
             let Some((name, value)) = checked(&pair)? else {
                 continue;
             };
-            if !labels.get(name).is_empty() {
+            if value.is_empty() {
+                any_empty = true;
+            } else if labels.get(name).is_empty() {
+                labels.set(name, value);
+            } else if !is_empty(name) {
                 return Err(LABEL_PAIR.error(pair.at, 1, ProtobufFault::LabelTwice(name.to_owned())));
             }
-            labels.set(name, value);
         }
+    }
+    for pair in pairs().filter(|pair| any_empty && pair.value.is_empty()) {
+        labels.remove(pair.name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default());
     }
     Ok(())
 }

@@ -8,10 +8,10 @@
 //! Nothing is copied: a message's numbers are read into room that the next one uses again, its texts stay where they stand
 //! on the page until a series is new. What stands for a series from page to page is [`ProtobufReader::key`].
 //!
-//! Differences from Prometheus are deliberate and few. A label given twice is refused even if one of its values is empty.
-//! More parts (buckets, spans, quantiles, exemplars) of one metric than [`PARTS_MAX`] are refused. Each native
-//! histogram of a family keeps its exemplars (Prometheus forgets how many of the one before it had read and begins there).
-//! An untyped metric whose value is left out is 0 (Prometheus takes the value of the metric before it).
+//! Differences from Prometheus are deliberate and few. More parts (buckets, spans, quantiles, exemplars) of one metric than
+//! [`PARTS_MAX`] are refused. Each native histogram of a family keeps its exemplars (Prometheus forgets how many of the one
+//! before it had read and begins there). An untyped metric whose value is left out is 0 (Prometheus takes the value of the
+//! metric before it).
 
 mod error;
 mod exemplar;

@@ -37,15 +37,20 @@ pub(crate) fn has_peer(program: &str, version: &str) -> bool {
 impl Prometheus {
     /// Starts one with these scrape_configs, scraping every second, and waits until it is ready.
     pub(crate) fn start(site: &Site, name: &str, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_with(site, name, 1, scrape_configs, "--log.level=info")
+        Prometheus::start_paced(site, name, 1, scrape_configs, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(site: &Site, name: &str, scrape_configs: &str, arguments: &[&str]) -> Prometheus {
+        Prometheus::start_paced(site, name, 1, scrape_configs, arguments)
     }
 
     /// Starts one that scrapes at `pace` and logs every sample that it refuses.
     pub(crate) fn start_verbose(site: &Site, name: &str, pace: Duration, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_with(site, name, pace.as_secs(), scrape_configs, "--log.level=debug")
+        Prometheus::start_paced(site, name, pace.as_secs(), scrape_configs, &["--log.level=debug"])
     }
 
-    fn start_with(site: &Site, name: &str, pace: u64, scrape_configs: &str, log: &str) -> Prometheus {
+    fn start_paced(site: &Site, name: &str, pace: u64, scrape_configs: &str, arguments: &[&str]) -> Prometheus {
         let port = free_port();
         let text = format!(
             "global:\n  scrape_interval: {pace}s\n  scrape_timeout: {pace}s\nscrape_configs:\n{scrape_configs}"
@@ -54,8 +59,7 @@ impl Prometheus {
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", site.path(name).display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        command.arg(log);
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).args(arguments);
         let process = Process::start("prometheus", &mut command);
         wait_for("Prometheus to be ready", || (http::get(port, "/-/ready").0 == 200).then_some(()));
         Prometheus { port, process }
@@ -68,6 +72,12 @@ impl Prometheus {
 
     /// An instant query now: label set to value, both as Prometheus writes them.
     pub(crate) fn query(&self, expression: &str) -> BTreeMap<LabelSet, String> {
+        let value = |series: serde_json::Value| series["value"][1].as_str().expect("a value").to_owned();
+        self.vector(expression).into_iter().map(|(labels, series)| (labels, value(series))).collect()
+    }
+
+    /// The same with each series as the API has it, native histograms too.
+    pub(crate) fn vector(&self, expression: &str) -> BTreeMap<LabelSet, serde_json::Value> {
         let (status, body) = http::get(self.port, &format!("/api/v1/query?query={}", percent_encoded(expression)));
         assert_eq!(status, 200, "{body}");
         let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
@@ -75,10 +85,7 @@ impl Prometheus {
             .as_array()
             .expect("a vector")
             .iter()
-            .map(|series| {
-                let labels = serde_json::from_value(series["metric"].clone()).expect("labels");
-                (labels, series["value"][1].as_str().expect("a value").to_owned())
-            })
+            .map(|series| (serde_json::from_value(series["metric"].clone()).expect("labels"), series.clone()))
             .collect()
     }
 
