@@ -71,7 +71,7 @@ impl Stream {
     fn decode(&mut self, encoded: &EncodedFrame) {
         let (frame, _) = Frame::parse(&encoded.bytes, &self.limits).unwrap();
         match encoded.kind {
-            FrameKind::Schema | FrameKind::Patch => {
+            FrameKind::Define => {
                 self.totals.definitions += encoded.bytes.len();
                 return self.state.define(&frame, &self.limits, &self.cache).unwrap();
             }

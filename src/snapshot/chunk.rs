@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::changes::SlotSet;
 use super::reader::Malformed;
 use super::tables::Tables;
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME, MetricType, is_legacy_label_name};
@@ -21,6 +22,8 @@ pub const STRING_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the text of a whole chunk.
 pub const CHUNK_TEXT_MAX: usize = 2 << 20;
 
+/// Bytes of `=""`: what a pair's output text has beside name and value where nothing is escaped.
+const PLAIN_MARKS: usize = 3;
 /// Bytes of a chunk's text once it is packed: labels raw and escaped, and metadata.
 const PACKED_TEXT_MAX: usize = 4 * CHUNK_TEXT_MAX;
 
@@ -64,6 +67,18 @@ pub struct Pair<'a> {
     pub value: &'a str,
     /// `name="value"`, escaped and ready for output; the name is quoted where it is not a legacy one.
     pub text: &'a str,
+}
+
+impl<'a> Pair<'a> {
+    /// A pair whose output text is not made yet.
+    pub(super) fn raw(name: &'a str, value: &'a str) -> Pair<'a> {
+        Pair { name, value, text: "" }
+    }
+
+    /// Whether both are the same label, whether or not their texts are made.
+    pub(super) fn is_same(&self, other: &Pair<'_>) -> bool {
+        self.name == other.name && self.value == other.value
+    }
 }
 
 /// A string of the chunk's text.
@@ -187,7 +202,7 @@ impl Chunk {
         let value_length = if entry.is_empty { 0 } else { usize::from(entry.value_length_less_one) + 1 };
         let text_length = entry.text_length as usize;
         // name="value": nothing was escaped or quoted, so name and value can be read from the text itself.
-        if text_length == name_length + value_length + 3 {
+        if text_length == name_length + value_length + PLAIN_MARKS {
             let text = &self.text[start..start + text_length];
             return Pair { name: &text[..name_length], value: &text[name_length + 2..text_length - 1], text };
         }
@@ -236,16 +251,20 @@ impl Chunk {
             + size_of_val(&*self.pair_lists)
     }
 
-    /// Whether both hold the same series in `slot`, whatever their metadata.
-    pub(super) fn same_series(&self, other: &Chunk, slot: usize) -> bool {
-        let (Some(one), Some(two)) = (self.name_of(slot), other.name_of(slot)) else { return false };
-        let (own, others) = (self.pairs_of(slot), other.pairs_of(slot));
-        self.name(one) == other.name(two)
-            && own.len() == others.len()
-            && own.iter().zip(others).all(|(one, two)| {
-                let (one, two) = (self.pair(*one), other.pair(*two));
-                one.name == two.name && one.value == two.value
-            })
+    /// The slots that do not hold the same series in both, whatever their metadata.
+    pub(super) fn redefined(&self, new: &Chunk) -> SlotSet {
+        let mut same = SameNumbers::new(self, new);
+        let mut slots = [0u64; 4];
+        for slot in (0..CHUNK_SLOTS).filter(|slot| !same.has_series(*slot)) {
+            slots[slot / 64] |= 1 << (slot % 64);
+        }
+        slots
+    }
+
+    /// A metric name of the same family, metadata included.
+    pub(super) fn find_name(&self, name: &str, family: &Family<'_>) -> Option<NameId> {
+        let is_same = |id: &NameId| self.name(*id) == name && self.family_of(*id) == *family;
+        (0..self.names.len() as u16).map(NameId).find(is_same)
     }
 
     fn string(&self, span: Span) -> &str {
@@ -271,7 +290,7 @@ impl Chunk {
             .map(|(family, name)| NameEntry { name: put_text(&mut text, name), family: *family })
             .collect();
         let families = pack_families(tables, &mut text, &names);
-        let pairs = tables.pairs.iter().map(|(name, value)| pack_pair(&mut text, name, value)).collect();
+        let pairs = tables.pairs.iter().map(|pair| pack_pair(&mut text, pair)).collect();
         if text.len() > PACKED_TEXT_MAX {
             let (found, max) = (text.len() as u64, PACKED_TEXT_MAX as u64);
             return Err(Malformed::OutOfBounds { what: "text of a chunk", found, max });
@@ -300,16 +319,49 @@ impl Chunk {
         Tables {
             families: (0..self.families.len()).map(|number| self.family(number)).collect(),
             names: self.names.iter().map(|entry| (entry.family, self.string(entry.name))).collect(),
-            pairs: (0..self.pairs.len())
-                .map(|number| {
-                    let pair = self.pair(PairId(number as u16));
-                    (pair.name, pair.value)
-                })
-                .collect(),
+            pairs: (0..self.pairs.len()).map(|number| self.pair(PairId(number as u16))).collect(),
             slot_names: self.slots[..len].to_vec(),
             pair_ends: self.slots[len..].to_vec(),
             pair_lists: self.pair_lists.iter().map(|pair| pair.0).collect(),
         }
+    }
+}
+
+/// Which numbers of one chunk's tables stand for the same strings as which of another's. Chunks that are compared differ in few
+/// series, so nearly every number is found where it was found the last time, and no string is looked at twice.
+struct SameNumbers<'a> {
+    old: &'a Chunk,
+    new: &'a Chunk,
+    /// The old number of each new one, [`FREE`] while there is none.
+    names: Vec<u16>,
+    pairs: Vec<u16>,
+}
+
+impl SameNumbers<'_> {
+    fn new<'a>(old: &'a Chunk, new: &'a Chunk) -> SameNumbers<'a> {
+        SameNumbers { old, new, names: vec![FREE; new.names.len()], pairs: vec![FREE; new.pairs.len()] }
+    }
+
+    fn has_series(&mut self, slot: usize) -> bool {
+        let (Some(old), Some(new)) = (self.old.name_of(slot), self.new.name_of(slot)) else { return false };
+        let (own, others) = (self.old.pairs_of(slot), self.new.pairs_of(slot));
+        own.len() == others.len()
+            && self.has_name(old, new)
+            && own.iter().zip(others).all(|(old, new)| self.has_pair(*old, *new))
+    }
+
+    fn has_name(&mut self, old: NameId, new: NameId) -> bool {
+        let known = &mut self.names[usize::from(new.0)];
+        let is_same = *known == old.0 || self.old.name(old) == self.new.name(new);
+        *known = if is_same { old.0 } else { *known };
+        is_same
+    }
+
+    fn has_pair(&mut self, old: PairId, new: PairId) -> bool {
+        let known = &mut self.pairs[usize::from(new.0)];
+        let is_same = *known == old.0 || self.old.pair(old).is_same(&self.new.pair(new));
+        *known = if is_same { old.0 } else { *known };
+        is_same
     }
 }
 
@@ -374,15 +426,34 @@ fn put_escaped(text: &mut String, string: &str) {
     }
 }
 
-fn pack_pair(text: &mut String, name: &str, value: &str) -> PairEntry {
+fn pack_pair(text: &mut String, pair: &Pair<'_>) -> PairEntry {
     let start = text.len();
-    let is_legacy = is_legacy_label_name(name);
-    let is_plain = is_legacy && !needs_escape(value);
+    let Pair { name, value, text: ready } = *pair;
+    let is_legacy = || is_legacy_label_name(name);
+    let is_plain = match ready {
+        "" => is_legacy() && !needs_escape(value),
+        ready => ready.len() == name.len() + value.len() + PLAIN_MARKS,
+    };
     if !is_plain {
         text.push_str(name);
         text.push_str(value);
     }
     let text_start = text.len();
+    match ready {
+        "" => put_pair_text(text, name, value, is_plain || is_legacy()),
+        ready => text.push_str(ready),
+    }
+    PairEntry {
+        start: start as u32,
+        text_length: (text.len() - text_start) as u32,
+        name_length: name.len() as u16,
+        value_length_less_one: value.len().saturating_sub(1) as u16,
+        is_empty: value.is_empty(),
+    }
+}
+
+/// `name="value"` with escapes; a name that is not a legacy one is quoted.
+fn put_pair_text(text: &mut String, name: &str, value: &str, is_legacy: bool) {
     if is_legacy {
         text.push_str(name);
     } else {
@@ -393,11 +464,4 @@ fn pack_pair(text: &mut String, name: &str, value: &str) -> PairEntry {
     text.push_str("=\"");
     put_escaped(text, value);
     text.push('"');
-    PairEntry {
-        start: start as u32,
-        text_length: (text.len() - text_start) as u32,
-        name_length: name.len() as u16,
-        value_length_less_one: value.len().saturating_sub(1) as u16,
-        is_empty: value.is_empty(),
-    }
 }

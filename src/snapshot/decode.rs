@@ -217,7 +217,7 @@ impl StreamState {
         self.stream
     }
 
-    /// Takes a SCHEMA or PATCH frame. The same one twice does no harm.
+    /// Takes a DEFINE frame. The same one twice does no harm.
     pub fn define(&mut self, frame: &Frame<'_>, limits: &FrameLimits, cache: &SchemaCache) -> Result<(), ApplyError> {
         self.check_stream(frame.header())?;
         if !frame.header().kind.is_definition() {

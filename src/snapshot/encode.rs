@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::beside::Beside;
 use super::chunk::CHUNK_SLOTS;
 use super::column::{ColumnChunk, check_chunks};
-use super::define;
+use super::define::DefinitionWriter;
 use super::facts::Facts;
 use super::frame::{FrameHeader, FrameKind, FrameLimits, Packer, StreamId};
 use super::fresh::{Fresh, LeftOut};
@@ -247,7 +247,7 @@ impl Encoder {
 
     /// Defines the schemas that the decoder does not have yet.
     fn define(&mut self, planned: &[Planned<'_>]) -> Vec<EncodedFrame> {
-        let mut frames = Vec::new();
+        let mut definitions = DefinitionWriter::new(&self.limits);
         let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
         for Planned { number, scrape, .. } in planned.iter().filter(|planned| planned.scrape.outcome != Outcome::Gone) {
             let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
@@ -256,10 +256,10 @@ impl Encoder {
                 continue;
             }
             let base = Some(&**base).filter(|base| self.defined.contains_key(&base.hash()));
-            frames.extend(define::encode(&mut self.packer, self.stream, base, schema, &self.limits));
+            definitions.put(base, schema);
             self.defined.insert(schema.hash(), schema.clone());
         }
-        frames
+        definitions.finish(&mut self.packer, self.stream)
     }
 
     /// Writes every target in full: its first scrape of the tick, or what it had.
@@ -410,5 +410,7 @@ struct TickWriter<'a> {
 
 /// A schema in full, in parts where it is too big: for a gateway that does not know it.
 pub fn encode_schema(stream: StreamId, schema: &Arc<Schema>, limits: &FrameLimits) -> Vec<EncodedFrame> {
-    define::encode(&mut Packer::new(), stream, None, schema, limits)
+    let mut definition = DefinitionWriter::new(limits);
+    definition.put(None, schema);
+    definition.finish(&mut Packer::new(), stream)
 }

@@ -12,7 +12,7 @@
 //! | 0 | 4 | how many bytes follow byte 8 |
 //! | 4 | 4 | CRC-32C of all that follows |
 //! | 8 | 1 | version, 1 |
-//! | 9 | 1 | kind: 1 SCHEMA, 2 PATCH, 3 KEY, 4 DELTA, 5 END |
+//! | 9 | 1 | kind: 1 DEFINE, 2 KEY, 3 DELTA, 4 END |
 //! | 10 | 2 | flags: 1 MORE, 2 GAP, 4 VOLATILE, 8 CONTINUED; others are refused |
 //! | 12 | 4 | bytes of the payload unpacked |
 //! | 16 | 16 | stream |
@@ -21,7 +21,7 @@
 //! | | … | the sender's clock minus its tick, milliseconds, zigzag |
 //! | | … | payload: one zstd frame with its content size; nothing where it unpacks to nothing |
 //!
-//! SCHEMA and PATCH define slots and are drawn in `define.rs`; KEY and DELTA hold scrapes and are drawn in
+//! DEFINE says which series have which slots and is drawn in `define.rs`; KEY and DELTA hold scrapes and are drawn in
 //! `part.rs` and `payload.rs`; END says that the stream stops on purpose: its silence is planned, and its series end when silence ends
 //! them. MORE: another part of the same tick or definition follows; CONTINUED: this is such a part. GAP, on a KEY: frames before
 //! it were dropped. VOLATILE: the stream is the newest state sent ahead of a backlog, not to be kept.
@@ -114,27 +114,25 @@ impl Default for FrameLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Defines a schema in full.
-    Schema = 1,
-    /// Defines a schema by what changed against another.
-    Patch = 2,
+    /// Defines schemas, in full or by what changed against others.
+    Define = 1,
     /// Everything about all targets of the stream.
-    Key = 3,
+    Key = 2,
     /// What changed since the frame before.
-    Delta = 4,
+    Delta = 3,
     /// The stream stops on purpose.
-    End = 5,
+    End = 4,
 }
 
 impl FrameKind {
     fn from_number(number: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        [Schema, Patch, Key, Delta, End].into_iter().find(|kind| *kind as u8 == number)
+        [Define, Key, Delta, End].into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// Whether it defines slots, without a place in the stream's sequence.
     pub fn is_definition(self) -> bool {
-        matches!(self, FrameKind::Schema | FrameKind::Patch)
+        self == FrameKind::Define
     }
 }
 

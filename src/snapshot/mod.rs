@@ -23,6 +23,7 @@ mod histograms;
 mod lists;
 pub mod negotiate;
 mod part;
+mod patch;
 mod payload;
 mod reader;
 pub mod schema;

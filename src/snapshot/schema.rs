@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use foldhash::fast::RandomState;
+
 use super::changes::SlotSet;
 use super::chunk::{CHUNK_SLOTS, Chunk, ChunkHash, hash_128};
 
@@ -68,14 +70,8 @@ impl Schema {
 pub fn redefined(old: &Schema, new: &Schema) -> Vec<(usize, SlotSet)> {
     let differing = |(at, chunk): (usize, &Arc<Chunk>)| {
         let before = old.chunks.get(at)?;
-        if before.hash() == chunk.hash() {
-            return None;
-        }
-        let mut slots = [0u64; 4];
-        for slot in (0..CHUNK_SLOTS).filter(|slot| !before.same_series(chunk, *slot)) {
-            slots[slot / 64] |= 1 << (slot % 64);
-        }
-        Some((at, slots))
+        let is_same = Arc::ptr_eq(before, chunk) || before.hash() == chunk.hash();
+        (!is_same).then(|| (at, before.redefined(chunk)))
     };
     new.chunks.iter().enumerate().filter_map(differing).collect()
 }
@@ -131,13 +127,13 @@ const SWEEP_MIN: usize = 1024;
 /// Weak pointers by hash, swept of dead ones each time it has doubled.
 #[derive(Debug)]
 struct Shelf<K, V> {
-    entries: HashMap<K, Weak<V>>,
+    entries: HashMap<K, Weak<V>, RandomState>,
     sweep_at: usize,
 }
 
 impl<K, V> Default for Shelf<K, V> {
     fn default() -> Shelf<K, V> {
-        Shelf { entries: HashMap::new(), sweep_at: SWEEP_MIN }
+        Shelf { entries: HashMap::default(), sweep_at: SWEEP_MIN }
     }
 }
 

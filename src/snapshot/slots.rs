@@ -26,8 +26,10 @@ pub const TARGET_SLOTS_MAX: usize = 1 << 24;
 pub const HELP_BYTES_MAX: usize = 4 << 10;
 /// Free slots below which a table is never compacted.
 const COMPACT_MIN: usize = 4 * CHUNK_SLOTS;
-/// Removed series that stay in the schema, as a part of all slots; below [`ENDED_MIN`] they always may.
-const ENDED_SHARE: usize = 16;
+/// Removed series that stay in the schema, as a part of all slots; below [`ENDED_MIN`] they always may. A greater part than
+/// [`AVAILABLE_SHARE`]: while others come in their place, new series take their slots before there are too many, and no chunk
+/// is built again only to forget them.
+const ENDED_SHARE: usize = 7;
 const ENDED_MIN: usize = 64;
 /// Slots that a chunk must have to give before new series fill it, and the part of all slots that may lie idle for that.
 const FILLING_MIN: u16 = 32;

@@ -19,16 +19,19 @@
 
 use std::collections::HashMap;
 
-use super::chunk::{CHUNK_SLOTS, Chunk, FREE, Family, SERIES_LABELS_MAX, STRING_BYTES_MAX};
+use super::chunk::{CHUNK_SLOTS, Chunk, FREE, Family, Pair, SERIES_LABELS_MAX, STRING_BYTES_MAX};
 use super::reader::{Malformed, Reader, put_string, put_varint};
 use crate::model::{METRIC_NAME, MetricType};
+
+/// Bytes that the tables of a full chunk take as a rule.
+const CANONICAL_BYTES_USUAL: usize = 8 << 10;
 
 /// A chunk's content before it is packed, strings borrowed from wherever they come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables<'a> {
     pub(super) families: Vec<Family<'a>>,
     pub(super) names: Vec<(u16, &'a str)>,
-    pub(super) pairs: Vec<(&'a str, &'a str)>,
+    pub(super) pairs: Vec<Pair<'a>>,
     pub(super) slot_names: Vec<u16>,
     pub(super) pair_ends: Vec<u16>,
     pub(super) pair_lists: Vec<u16>,
@@ -45,25 +48,30 @@ impl<'a> Tables<'a> {
         Ok(tables)
     }
 
-    /// Reads families, names and pairs behind those that are there already.
-    pub(super) fn take_strings(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+    /// Reads families, names and pairs.
+    fn take_strings(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         for _ in 0..reader.count("families of a chunk", CHUNK_SLOTS as u64, 4)? {
-            let name = reader.string("family name", STRING_BYTES_MAX)?;
-            let kind = reader.byte("metric type")?;
-            let kind = MetricType::from_number(kind)
-                .ok_or(Malformed::Unknown { what: "metric type", found: u64::from(kind) })?;
-            let help = reader.string("help", STRING_BYTES_MAX)?;
-            let unit = reader.string("unit", STRING_BYTES_MAX)?;
-            self.families.push(Family { name, kind, help, unit });
+            self.families.push(take_family(reader)?);
         }
         for _ in 0..reader.count("metric names of a chunk", CHUNK_SLOTS as u64, 2)? {
-            let family = self.take_index(reader, "family of a metric name", self.families.len())?;
-            self.names.push((family, reader.string("metric name", STRING_BYTES_MAX)?));
+            self.take_named(reader)?;
         }
+        self.take_labels(reader)
+    }
+
+    /// Reads a metric name behind the number of its family.
+    pub(super) fn take_named(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        let family = self.take_index(reader, "family of a metric name", self.families.len())?;
+        self.names.push((family, reader.string("metric name", STRING_BYTES_MAX)?));
+        Ok(())
+    }
+
+    /// Reads label pairs behind those that are there already.
+    pub(super) fn take_labels(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let pairs_max = (CHUNK_SLOTS * SERIES_LABELS_MAX) as u64;
         for _ in 0..reader.count("label pairs of a chunk", pairs_max, 2)? {
             let name = reader.string("label name", STRING_BYTES_MAX - 1)?;
-            self.pairs.push((name, reader.string("label value", STRING_BYTES_MAX)?));
+            self.pairs.push(Pair::raw(name, reader.string("label value", STRING_BYTES_MAX)?));
         }
         Ok(())
     }
@@ -107,8 +115,8 @@ impl<'a> Tables<'a> {
         let mut pairs: Vec<u16> = Vec::with_capacity(count);
         for _ in 0..count {
             let pair = self.take_index(reader, "label pair of a slot", self.pairs.len())?;
-            let name = self.pairs[usize::from(pair)].0;
-            let before = pairs.last().map(|before| self.pairs[usize::from(*before)].0);
+            let name = self.pairs[usize::from(pair)].name;
+            let before = pairs.last().map(|before| self.pairs[usize::from(*before)].name);
             if name.is_empty() || name == METRIC_NAME || before.is_some_and(|before| before >= name) {
                 return Err(Malformed::OutOfPlace("label of a series"));
             }
@@ -142,12 +150,19 @@ impl<'a> Tables<'a> {
             && pairs.len() == other_pairs.len()
             && pairs
                 .zip(other_pairs)
-                .all(|(own, other_pair)| self.pairs[usize::from(*own)] == other.pairs[usize::from(*other_pair)])
+                .all(|(own, other_pair)| self.pairs[usize::from(*own)].is_same(&other.pairs[usize::from(*other_pair)]))
     }
 
     /// The same strings with other slots: tables in the order of first use again, without those that no slot uses.
     pub(super) fn with_slots<'t>(&self, slots: impl Iterator<Item = Option<(u16, &'t [u16])>>) -> Tables<'a> {
-        let mut tables = Tables::default();
+        let mut tables = Tables {
+            families: Vec::with_capacity(self.families.len()),
+            names: Vec::with_capacity(self.names.len()),
+            pairs: Vec::with_capacity(self.pairs.len()),
+            slot_names: Vec::with_capacity(CHUNK_SLOTS),
+            pair_ends: Vec::with_capacity(CHUNK_SLOTS),
+            pair_lists: Vec::with_capacity(self.pair_lists.len() + SERIES_LABELS_MAX),
+        };
         let mut families = Renumbering::new(self.families.len());
         let mut names = Renumbering::new(self.names.len());
         let mut pairs = Renumbering::new(self.pairs.len());
@@ -174,29 +189,20 @@ impl<'a> Tables<'a> {
     /// Packs the tables into a chunk.
     pub(super) fn finish(&self) -> Result<Chunk, Malformed> {
         debug_assert!(self.slots() <= CHUNK_SLOTS);
-        let mut canonical = Vec::new();
+        let mut canonical = Vec::with_capacity(CANONICAL_BYTES_USUAL);
         self.put_canonical(&mut canonical);
         Chunk::pack(self, &canonical)
     }
 
     fn put_strings(&self, out: &mut Vec<u8>) {
         put_varint(out, self.families.len() as u64);
-        for family in &self.families {
-            put_string(out, family.name);
-            out.push(family.kind as u8);
-            put_string(out, family.help);
-            put_string(out, family.unit);
-        }
+        self.families.iter().for_each(|family| put_family(out, family));
         put_varint(out, self.names.len() as u64);
         for (family, name) in &self.names {
             put_varint(out, u64::from(*family));
             put_string(out, name);
         }
-        put_varint(out, self.pairs.len() as u64);
-        for (name, value) in &self.pairs {
-            put_string(out, name);
-            put_string(out, value);
-        }
+        self.put_labels_from(out, 0);
     }
 
     pub(super) fn put_canonical(&self, out: &mut Vec<u8>) {
@@ -215,16 +221,33 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Appends the strings behind the given lengths, as [`Tables::take_strings`] reads them.
-    pub(super) fn put_strings_from(&self, out: &mut Vec<u8>, families: usize, names: usize, pairs: usize) {
-        Tables {
-            families: self.families[families..].to_vec(),
-            names: self.names[names..].to_vec(),
-            pairs: self.pairs[pairs..].to_vec(),
-            ..Tables::default()
+    /// Appends the label pairs behind the first `known`, as [`Tables::take_labels`] reads them.
+    pub(super) fn put_labels_from(&self, out: &mut Vec<u8>, known: usize) {
+        put_varint(out, (self.pairs.len() - known) as u64);
+        for pair in &self.pairs[known..] {
+            put_string(out, pair.name);
+            put_string(out, pair.value);
         }
-        .put_strings(out);
     }
+}
+
+/// Appends a family as [`take_family`] reads it.
+pub(super) fn put_family(out: &mut Vec<u8>, family: &Family<'_>) {
+    put_string(out, family.name);
+    out.push(family.kind as u8);
+    put_string(out, family.help);
+    put_string(out, family.unit);
+}
+
+/// Reads a family with its metadata.
+pub(super) fn take_family<'a>(reader: &mut Reader<'a>) -> Result<Family<'a>, Malformed> {
+    let name = reader.string("family name", STRING_BYTES_MAX)?;
+    let kind = reader.byte("metric type")?;
+    let kind =
+        MetricType::from_number(kind).ok_or(Malformed::Unknown { what: "metric type", found: u64::from(kind) })?;
+    let help = reader.string("help", STRING_BYTES_MAX)?;
+    let unit = reader.string("unit", STRING_BYTES_MAX)?;
+    Ok(Family { name, kind, help, unit })
 }
 
 /// New numbers for old ones, in the order in which they are asked for.
@@ -280,7 +303,7 @@ impl<'a> ChunkBuilder<'a> {
         tables.slot_names.push(name);
         for pair in pairs {
             let number = *self.pairs.entry(pair).or_insert_with(|| {
-                tables.pairs.push(pair);
+                tables.pairs.push(Pair::raw(pair.0, pair.1));
                 tables.pairs.len() as u16 - 1
             });
             tables.pair_lists.push(number);

@@ -25,7 +25,7 @@ fn delta(seq: u64) -> EncodedFrame {
 }
 
 fn definition() -> EncodedFrame {
-    frame(FrameKind::Schema, 0)
+    frame(FrameKind::Define, 0)
 }
 
 fn limits() -> SenderLimits {

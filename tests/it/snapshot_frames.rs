@@ -81,7 +81,7 @@ impl Collector {
     }
 }
 
-/// SCHEMA, KEY, DELTA, PATCH and DELTA, END.
+/// DEFINE, KEY, DELTA, DEFINE (by a patch) and DELTA, END.
 fn frames() -> Vec<EncodedFrame> {
     let mut collector = Collector::new(&FrameLimits::default());
     let mut frames = collector.tick(20, true);
@@ -116,7 +116,7 @@ fn the_bytes_of_each_kind_are_as_they_were() {
     let frames = frames();
     let kinds: Vec<FrameKind> = frames.iter().map(|frame| frame.kind).collect();
     use FrameKind::*;
-    assert_eq!(kinds, [Schema, Key, Delta, Patch, Delta, End]);
+    assert_eq!(kinds, [Define, Key, Delta, Define, Delta, End]);
     let golden = include_str!("../fixtures/frames.hex");
     let written: Vec<String> = frames.iter().map(|frame| format!("{:?}\n{}", frame.kind, hex(&frame.bytes))).collect();
     assert_eq!(written.join("\n"), golden);
@@ -254,7 +254,7 @@ fn unknown_versions_kinds_flags_and_sections_are_refused() {
         Frame::parse(&bytes, &limits).map(|_| ()).unwrap_err()
     };
     assert_eq!(parse(8, 2), FrameError::Version(2));
-    assert_eq!(parse(9, 6), FrameError::Kind(6));
+    assert_eq!(parse(9, 5), FrameError::Kind(5));
     assert_eq!(parse(10, 0x10), FrameError::Flags(0x10));
     let mut raw = payload(&frames[1]);
     raw.extend([32, 1, 0]);
