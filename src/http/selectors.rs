@@ -39,11 +39,34 @@ pub fn parse_selector(text: &str) -> Result<Selector, SelectorError> {
     if text.len() > SELECTOR_BYTES_MAX {
         return Err(SelectorError::TooLong(text.len()));
     }
+    if begins_with_plus(text) {
+        return Err(SelectorError::NotASelector { found: "an operator" });
+    }
     let parsed = match parser::parse(text) {
         Err(reason) if reason.contains(NON_EMPTY) => parse_unbound(text, reason)?,
+        Err(reason) if reason.contains(NAMED_TWICE) => parse_named_twice(text, reason)?,
         parsed => matchers_of(parsed.map_err(SelectorError::Syntax)?)?,
     };
     Ok(parsed)
+}
+
+/// The parser drops a plus before an expression, as if nobody had written it.
+fn begins_with_plus(text: &str) -> bool {
+    let mut rest = text.trim_start();
+    while let Some(comment) = rest.strip_prefix('#') {
+        rest = comment.split_once('\n').map_or("", |(_, behind)| behind).trim_start();
+    }
+    rest.starts_with('+')
+}
+
+/// What the parser says of a name before the braces and one in them: to Prometheus two matchers like any others.
+const NAMED_TWICE: &str = "must not be set twice";
+
+/// Puts the name before the braces into them.
+fn parse_named_twice(text: &str, reason: String) -> Result<Selector, SelectorError> {
+    let (name, inside) = text.split_once('{').unwrap_or_default();
+    let moved = format!("{{\"{}\",{inside}", name.trim());
+    matchers_of(parser::parse(&moved).map_err(|_| SelectorError::Syntax(reason))?)
 }
 
 /// What the parser says of a selector that may match everything: a rule of queries, not of selectors.
@@ -156,6 +179,7 @@ mod tests {
         assert_eq!(shown(r#"{__name__=~".*"}"#).as_deref(), Ok(r#"[__name__=~".*"]"#));
         assert_eq!(shown("{}").as_deref(), Ok("[]"));
         assert_eq!(shown(r#"{foo="",}"#).as_deref(), Ok(r#"[foo=""]"#));
+        assert_eq!(shown(r#"up {"down"}"#).as_deref(), Ok(r#"[__name__="up", __name__="down"]"#));
         assert_eq!(shown(r#"a:b{x!="1",y!~"2|3"}"#).as_deref(), Ok(r#"[__name__="a:b", x!="1", y!~"2|3"]"#));
     }
 
@@ -170,6 +194,7 @@ mod tests {
             "sum(up)",
             "(up)",
             "-up",
+            "# plus\n +up",
             "1",
             r#"{a="b" or c="d"}"#,
             "{",
