@@ -16,8 +16,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The Content-Type header, spelled as Prometheus 3 spells it. Names in protobuf are never escaped, and the header says
-    /// the scheme that was asked for all the same: so does Prometheus's.
+    /// The Content-Type header, spelled as Prometheus 3 spells it.
     pub fn content_type(self, escaping: Escaping) -> String {
         let media_type = match self {
             Format::Text => "text/plain; version=0.0.4; charset=utf-8",

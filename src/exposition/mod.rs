@@ -7,6 +7,7 @@
 //! Reading allocates nothing per sample: a [`SampleLine`] borrows the page, and its raw key bytes serve as cache key, so
 //! that labels are read only when a key is new and a number only when its text changed.
 
+mod classic;
 mod error;
 mod escaping;
 mod family;
@@ -24,6 +25,7 @@ mod text;
 mod value;
 mod write;
 
+pub use classic::{ClassicBucket, ClassicHistogram};
 pub use error::{Expected, ParseError};
 pub use escaping::{Escaping, escape_label_name, escape_metric_name};
 pub use family::belongs_to_family;
@@ -33,8 +35,7 @@ pub use key::{LabelPairs, RawExemplar, RawPair};
 pub use negotiate::{Encoding, Negotiated, SCRAPE_ACCEPT, negotiate_encoding, negotiate_federate, negotiate_metrics};
 pub use parser::{Entry, Parser, Remembered, SampleLine, parser};
 pub use protobuf_histogram::{
-    ClassicBucket, ClassicHistogram, is_count, write_classic_histogram, write_federated_histogram,
-    write_native_histogram, write_summary,
+    is_count, write_classic_histogram, write_federated_histogram, write_native_histogram, write_summary,
 };
 pub use protobuf_write::{
     write_counter, write_family_head, write_gauge, write_label_pair, write_metric, write_timestamp_ms, write_untyped,

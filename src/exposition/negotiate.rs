@@ -51,22 +51,21 @@ impl Encoding {
     }
 }
 
-/// For `/federate`: always text 0.0.4, even if only OpenMetrics is asked for, as in Prometheus. Only the escaping is
-/// the reader's choice.
+/// For `/federate`: delimited protobuf or text 0.0.4, the latter even if only OpenMetrics is asked for, as in Prometheus.
 pub fn negotiate_federate(accept: Option<&str>) -> Negotiated {
     negotiate(accept, |clause| match clause.name {
         "text/plain" => matches!(clause.parameter("version"), None | Some("0.0.4")).then_some(Format::Text),
-        _ => None,
+        _ => clause.is_delimited_protobuf().then_some(Format::Protobuf),
     })
 }
 
-/// For pages of typed metrics: OpenMetrics 1.0, text 1.0.0 or text 0.0.4.
+/// For pages of typed metrics: delimited protobuf, OpenMetrics 1.0, text 1.0.0 or text 0.0.4.
 pub fn negotiate_metrics(accept: Option<&str>) -> Negotiated {
     negotiate(accept, |clause| match (clause.name, clause.parameter("version")) {
         ("text/plain", None | Some("0.0.4")) | ("*/*" | "text/*", _) => Some(Format::Text),
         ("text/plain", Some("1.0.0")) => Some(Format::Text1),
         ("application/openmetrics-text", None | Some("1.0.0")) => Some(Format::OpenMetrics),
-        _ => None,
+        _ => clause.is_delimited_protobuf().then_some(Format::Protobuf),
     })
 }
 
@@ -109,6 +108,12 @@ struct Clause<'a> {
 }
 
 impl<'a> Clause<'a> {
+    fn is_delimited_protobuf(&self) -> bool {
+        self.name == "application/vnd.google.protobuf"
+            && self.parameter("proto") == Some("io.prometheus.client.MetricFamily")
+            && self.parameter("encoding") == Some("delimited")
+    }
+
     fn of(text: &'a str) -> Clause<'a> {
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();

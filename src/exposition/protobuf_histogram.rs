@@ -10,11 +10,12 @@
 //! | Histogram | 1 sample_count or 4 …_float, 2 sample_sum, 3 bucket…, 5 schema, 6 zero_threshold, 7 zero_count or 8 …_float, 9 negative_span…, 10 negative_delta… or 11 …_count…, 12 to 14 the same of the positive side, 15 created_timestamp, 16 exemplars… |
 //! | Bucket | 1 cumulative_count or 4 …_float, 2 upper_bound, 3 exemplar |
 
+use super::classic::ClassicBucket;
 use super::protobuf_write::{
     METRIC_ROOM, SMALL_ROOM, VARINT, put_count, put_double, put_exemplar, put_message, put_tag, put_timestamp,
     write_varint,
 };
-use crate::model::{Buckets, Counts, Exemplar, HistogramCounts, HistogramSample, NativeHistogram, Timestamp};
+use crate::model::{Buckets, Counts, HistogramCounts, HistogramSample, NativeHistogram, Timestamp};
 
 /// From here on not every whole number is an `f64`, so a float that large is no count.
 const EXACT_END: f64 = 9_007_199_254_740_992.0;
@@ -47,34 +48,18 @@ pub fn is_count(value: f64) -> bool {
     (0.0..EXACT_END).contains(&value) && value.trunc() == value
 }
 
-/// A bucket of a classic histogram.
-#[derive(Clone, Copy, Debug)]
-pub struct ClassicBucket<'a> {
-    /// The value of its `le`.
-    pub upper_bound: f64,
-    /// Observations up to that bound.
-    pub cumulative: f64,
-    /// Of the `_bucket` series.
-    pub exemplar: Option<&'a Exemplar>,
-}
-
-/// The classic form of a histogram: the series `_count`, `_sum` and `_bucket` of one label set.
-#[derive(Clone, Copy, Debug)]
-pub struct ClassicHistogram<'a> {
-    /// Of all observations.
-    pub count: f64,
-    /// Of all observations.
-    pub sum: f64,
-    /// Ascending by bound, the last one to +Inf.
-    pub buckets: &'a [ClassicBucket<'a>],
-}
-
-/// Appends a histogram's Metric in its classic form.
-pub fn write_classic_histogram(out: &mut Vec<u8>, classic: &ClassicHistogram<'_>, start: Option<Timestamp>) {
+/// Appends a histogram's Metric in its classic form; `buckets` ascend by bound, the last one reaches to +Inf.
+pub fn write_classic_histogram<'a>(
+    out: &mut Vec<u8>,
+    count: f64,
+    sum: f64,
+    buckets: impl Iterator<Item = ClassicBucket<'a>>,
+    start: Option<Timestamp>,
+) {
     put_message(out, 7, METRIC_ROOM, |out| {
-        put_either_count(out, classic.count, (1, 4), |out| {
-            put_double(out, 2, classic.sum);
-            put_buckets(out, classic.buckets);
+        put_either_count(out, count, (1, 4), |out| {
+            put_double(out, 2, sum);
+            put_buckets(out, buckets);
         });
         start.into_iter().for_each(|start| put_timestamp(out, 15, start));
     });
@@ -91,7 +76,7 @@ fn put_either_count(out: &mut Vec<u8>, count: f64, fields: (u32, u32), between: 
     }
 }
 
-fn put_buckets(out: &mut Vec<u8>, buckets: &[ClassicBucket<'_>]) {
+fn put_buckets<'a>(out: &mut Vec<u8>, buckets: impl Iterator<Item = ClassicBucket<'a>>) {
     for bucket in buckets {
         put_message(out, 3, SMALL_ROOM, |out| {
             put_either_count(out, bucket.cumulative, (1, 4), |out| {
@@ -105,10 +90,10 @@ fn put_buckets(out: &mut Vec<u8>, buckets: &[ClassicBucket<'_>]) {
 /// Appends a native histogram's Metric, with the buckets of its classic form where it has one. What was counted is
 /// written as integers, what was computed as floats; of floats without an observation the count 0 says nothing, and a
 /// reader would look for integers, so integers they are.
-pub fn write_native_histogram(
+pub fn write_native_histogram<'a>(
     out: &mut Vec<u8>,
     sample: &HistogramSample,
-    classic: &[ClassicBucket<'_>],
+    classic: impl Iterator<Item = ClassicBucket<'a>>,
     start: Option<Timestamp>,
 ) {
     let HistogramSample { histogram, exemplars } = sample;
@@ -129,12 +114,17 @@ pub fn write_native_histogram(
 /// buckets neither bounds nor anything else that only they have.
 pub fn write_federated_histogram(out: &mut Vec<u8>, histogram: &NativeHistogram) {
     put_message(out, 7, METRIC_ROOM, |out| match &histogram.counts {
-        HistogramCounts::Integer(counts) => put_floats(out, histogram, &as_floats(counts), &[]),
-        HistogramCounts::Float(counts) => put_floats(out, histogram, counts, &[]),
+        HistogramCounts::Integer(counts) => put_floats(out, histogram, &as_floats(counts), std::iter::empty()),
+        HistogramCounts::Float(counts) => put_floats(out, histogram, counts, std::iter::empty()),
     });
 }
 
-fn put_integers(out: &mut Vec<u8>, of: &NativeHistogram, counts: &Counts<u64>, classic: &[ClassicBucket<'_>]) {
+fn put_integers<'a>(
+    out: &mut Vec<u8>,
+    of: &NativeHistogram,
+    counts: &Counts<u64>,
+    classic: impl Iterator<Item = ClassicBucket<'a>>,
+) {
     put_count(out, 1, counts.count);
     put_double(out, 2, of.sum);
     put_buckets(out, classic);
@@ -143,15 +133,20 @@ fn put_integers(out: &mut Vec<u8>, of: &NativeHistogram, counts: &Counts<u64>, c
     put_spans(out, 9, &counts.negative);
     put_deltas(out, 10, &counts.negative.counts);
     put_spans(out, 12, &counts.positive);
-    let has_nothing = counts.positive.spans.is_empty() && counts.negative.spans.is_empty();
-    if has_nothing && counts.zero == 0 && of.zero_threshold == 0.0 {
+    let has_no_span = counts.positive.spans.is_empty() && counts.negative.spans.is_empty();
+    if has_no_span && counts.zero == 0 && of.zero_threshold == 0.0 {
         // Without a span it would be taken for a classic histogram.
         put_span(out, 12, 0, 0);
     }
     put_deltas(out, 13, &counts.positive.counts);
 }
 
-fn put_floats(out: &mut Vec<u8>, of: &NativeHistogram, counts: &Counts<f64>, classic: &[ClassicBucket<'_>]) {
+fn put_floats<'a>(
+    out: &mut Vec<u8>,
+    of: &NativeHistogram,
+    counts: &Counts<f64>,
+    classic: impl Iterator<Item = ClassicBucket<'a>>,
+) {
     put_double(out, 2, of.sum);
     put_buckets(out, classic);
     put_double(out, 4, counts.count);
@@ -246,7 +241,7 @@ mod tests {
             b"\x38\x00\x62\x04\x08\x01\x10\x02\x68\x06\x68\x03",
         ]
         .concat();
-        assert_eq!(written(|out| write_native_histogram(out, &integers, &[], None)), expected);
+        assert_eq!(written(|out| write_native_histogram(out, &integers, std::iter::empty(), None)), expected);
         let federated = written(|out| write_federated_histogram(out, &integers.histogram));
         let expected = [
             b"\x3a\x3e".as_slice(),
@@ -264,7 +259,7 @@ mod tests {
     #[test]
     fn without_an_observation_a_native_histogram_still_looks_like_one() {
         for counts in [HistogramCounts::Integer(Counts::default()), HistogramCounts::Float(Counts::default())] {
-            let bytes = written(|out| write_native_histogram(out, &native(counts), &[], None));
+            let bytes = written(|out| write_native_histogram(out, &native(counts), std::iter::empty(), None));
             assert!(bytes.ends_with(b"\x62\x04\x08\x00\x10\x00"), "a span of no bucket: {bytes:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! `/federate`: the newest sample of every selected series, as Prometheus 3.5 gives it, status by status and line by line.
+//! `/federate`: the newest sample of every selected series, as Prometheus 3.5 gives it, status by status and byte by byte.
 //!
 //! | asked for | answer |
 //! |---|---|
@@ -7,12 +7,23 @@
 //! | anything but an instant vector selector, a bad escape | 400 |
 //! | `metadata=1` | families with their TYPE and HELP in place of untyped names |
 //! | `timestamps=0` | lines without timestamps |
-//! | `limit=N` | at most N lines (0: all); the last line of a page that was cut is a comment that says so |
+//! | `limit=N` | at most N samples (0: all); the last line of a text page that was cut is a comment that says so |
 //!
-//! Two things differ from Prometheus, on purpose: the inventory's labels are matchable, though they are written where
-//! external labels are; and a POST form may carry what does not fit into a URL. A sample shows if it is at most the
-//! lookback old (the bound included). There is no upper bound: only the newest sample of a series is kept, and what lies
-//! too far ahead of the clock was refused when it came.
+//! The page is text 0.0.4 or delimited protobuf, as the reader accepts; native histograms stand in protobuf alone, and a
+//! text page leaves them out. `tests/it/federate_peers.rs` asks both programs the same questions. What differs, on purpose:
+//!
+//! * The inventory's labels are matchable, though they are written where external labels are.
+//! * A POST form may carry what does not fit into a URL.
+//! * Encodings are chosen by their q-values, zstd is one of them and deflate is not; Prometheus takes the first that is
+//!   literally `gzip` or `deflate`. A clause with `q=0` is a refusal, parameters may be quoted, and several Accept headers
+//!   count as one.
+//! * Protobuf's two text encodings, which nothing scrapes, are not offered: who asks for them gets text 0.0.4.
+//! * Where escaping gives two labels of a series one name, the first stays. Prometheus writes both, and every reader then
+//!   refuses the page. Two *metric* names that become one are two families of that name, as in Prometheus.
+//! * What the parser says of a bad selector is in its own words.
+//!
+//! A sample shows if it is at most the lookback old (the bound included). There is no upper bound: only the newest sample
+//! of a series is kept, and what lies too far ahead of the clock was refused when it came.
 
 use std::sync::Arc;
 
@@ -24,12 +35,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
-use super::render::{Lines, OwnPage, PageBody, Style, TypedPage, UntypedPage, respond};
+use super::render::{
+    Federated, Lines, OwnPage, PageBody, Style, TypedBounds, UntypedPage, messages_page, respond, typed_page,
+};
 use super::selectors::{FormError, SelectorError, parse_form, parse_selector};
 use super::shown::Reader;
-use crate::exposition::{Negotiated, negotiate_federate};
+use crate::exposition::{Format, Negotiated, negotiate_federate};
 use crate::net::Connection;
 use crate::store::{Selector, SiteView, select};
+use crate::telemetry::LeftOut;
 
 const ALLOWED: &str = "GET, POST, OPTIONS";
 
@@ -83,7 +97,8 @@ async fn federate(
     let is_kept = method == Method::GET && !request.has_no_stamps;
     let reader = Reader::of(connection.as_deref().map(|connection| &**connection), &uri, &headers).filter(|_| is_kept);
     let view = readers.view_for(reader);
-    let begin = move || page(view, &request, negotiated, &options);
+    let left_out = readers.left_out.clone();
+    let begin = move || page(view, &request, negotiated, &options, left_out);
     match respond(&readers.pool, negotiated.content_type(), encoding_of(&headers), begin).await {
         Ok(response) => response.into_response(),
         Err(error) => page_error(&error),
@@ -140,7 +155,13 @@ fn switch(name: &'static str, value: String) -> Result<bool, RequestError> {
 }
 
 /// Selects and makes ready to write; runs on the pool.
-fn page(view: Arc<SiteView>, request: &Request, negotiated: Negotiated, options: &ReaderOptions) -> PageBody {
+fn page(
+    view: Arc<SiteView>,
+    request: &Request,
+    negotiated: Negotiated,
+    options: &ReaderOptions,
+    left_out: LeftOut,
+) -> PageBody {
     let selection = select(&view, &request.selectors);
     let style = Style {
         format: negotiated.format,
@@ -149,10 +170,14 @@ fn page(view: Arc<SiteView>, request: &Request, negotiated: Negotiated, options:
         external_labels: options.external_labels.clone(),
         shown_empty: &["instance"],
     };
-    let lines = Lines::new(view, style);
+    let (lines, limit, lookback) = (Lines::new(view, style), request.limit, options.lookback);
+    let is_protobuf = negotiated.format == Format::Protobuf;
     if request.is_typed {
-        let oldest = lines.view().wall - options.lookback;
-        return TypedPage::new(lines, selection, OwnPage::default()).bounded(oldest, request.limit).into_body();
+        let oldest = lines.view().wall - lookback;
+        return typed_page(lines, selection, OwnPage::default(), TypedBounds { oldest, limit }, left_out);
     }
-    UntypedPage::new(lines, selection, options.lookback, request.limit).into_body()
+    if is_protobuf {
+        return messages_page(Federated::new(lines, selection, lookback), limit);
+    }
+    UntypedPage::new(lines, selection, lookback, limit).counting(&left_out).into_body()
 }

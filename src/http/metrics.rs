@@ -1,6 +1,6 @@
 //! `/metrics`: every live series of the site, typed; `/metrics/{cluster}`: those of one cluster; `/metrics/self`: fedgate's own.
 //!
-//! Text 0.0.4, text 1.0.0 or OpenMetrics 1.0, as asked for; no timestamps unless `timestamps=1`, so that a scraper gives its
+//! Text 0.0.4, text 1.0.0, OpenMetrics 1.0 or delimited protobuf, as asked for; no timestamps unless `timestamps=1`, so that a scraper gives its
 //! own and a series that is gone is stale at the next scrape. A series without `job` or `instance` carries empty ones:
 //! with `honor_labels: true` it stays without them at the reader. A sample older than the lookback is not shown: without its
 //! timestamp it would look fresh. `http.metrics.match` narrows what is shown.
@@ -14,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::readers::{ReaderOptions, Readers, encoding_of, header_of, other_method, page_error, plain_error};
-use super::render::{Lines, OwnPage, PageBody, Style, TypedPage, respond};
+use super::render::{Lines, OwnPage, PageBody, Style, TypedBounds, respond, typed_page};
 use super::selectors::parse_form;
 use crate::exposition::{Negotiated, negotiate_metrics};
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 use crate::store::{Selector, SiteView, select};
+use crate::telemetry::LeftOut;
 
 const ALLOWED: &str = "GET, OPTIONS";
 /// What a scraper would add to series that lack it, so the pages of many targets' series say it is empty.
@@ -98,7 +99,8 @@ async fn answer(readers: &Readers, uri: &Uri, headers: &HeaderMap, shown: Shown)
     };
     let has_stamps = form.iter().any(|(name, value)| name == "timestamps" && value == "1");
     let negotiated = negotiate_metrics(header_of(headers, header::ACCEPT).as_deref());
-    let begin = move || page(shown, negotiated, has_stamps);
+    let left_out = readers.left_out.clone();
+    let begin = move || page(shown, negotiated, has_stamps, left_out);
     match respond(&readers.pool, negotiated.content_type(), encoding_of(headers), begin).await {
         Ok(response) => response.into_response(),
         Err(error) => page_error(&error),
@@ -106,7 +108,7 @@ async fn answer(readers: &Readers, uri: &Uri, headers: &HeaderMap, shown: Shown)
 }
 
 /// Selects and makes ready to write; runs on the pool.
-fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool) -> PageBody {
+fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool, left_out: LeftOut) -> PageBody {
     let Shown { view, own, options, empty_labels } = shown;
     let everything = [everything()];
     let selectors = if options.metrics_match.is_empty() { &everything } else { &options.metrics_match[..] };
@@ -119,7 +121,7 @@ fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool) -> PageBody {
         shown_empty: empty_labels,
     };
     let oldest = view.wall - options.lookback;
-    TypedPage::new(Lines::new(view, style), selection, own).bounded(oldest, None).into_body()
+    typed_page(Lines::new(view, style), selection, own, TypedBounds { oldest, limit: None }, left_out)
 }
 
 /// `{__name__!=""}`

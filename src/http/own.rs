@@ -10,14 +10,14 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::readers::{header_of, plain_error};
-use super::render::{Lines, OwnPage, Progress, Style, TypedPage};
+use super::render::{Lines, OwnPage, Progress, Style, TypedBounds, typed_page};
 use crate::discovery::TargetFault;
 use crate::exposition::{Negotiated, negotiate_metrics};
-use crate::model::Labels;
+use crate::model::{Labels, Timestamp};
 use crate::push::client::StatusBoard;
 use crate::scrape::{Manager, TargetStatus};
 use crate::store::Selection;
-use crate::telemetry::Registry;
+use crate::telemetry::{LeftOut, Registry};
 
 /// What a collector's pages show.
 #[derive(Clone)]
@@ -54,7 +54,8 @@ fn written(own: OwnPage, negotiated: Negotiated) -> Vec<u8> {
         shown_empty: &[],
     };
     let lines = Lines::new(Arc::default(), style);
-    let page = TypedPage::new(lines, Selection::default(), own).into_body();
+    let everything = TypedBounds { oldest: Timestamp(i64::MIN), limit: None };
+    let page = typed_page(lines, Selection::default(), own, everything, LeftOut::default());
     let mut bytes = Vec::new();
     page.for_each(|mut piece| while piece(&mut bytes, usize::MAX) == Progress::More {});
     bytes

@@ -13,6 +13,7 @@ use crate::exposition::{Encoding, negotiate_encoding};
 use crate::model::{Labels, Timestamp};
 use crate::runtime::{CpuPool, clock};
 use crate::store::{Selector, SiteView, Store};
+use crate::telemetry::LeftOut;
 
 /// What a reload may change.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct Readers {
     pub options: ArcSwap<ReaderOptions>,
     /// Called for every page that shows them.
     pub own_metrics: OwnMetrics,
+    /// Counts the native histograms that pages of text leave out.
+    pub left_out: LeftOut,
     moment: Moment,
     shown: Shown,
 }
@@ -68,7 +71,13 @@ impl Readers {
     /// Readers of a store.
     pub fn new(store: Arc<Store>, pool: CpuPool, options: ReaderOptions, own_metrics: OwnMetrics) -> Readers {
         let moment = Box::new(|| (clock::now(), clock::monotonic()));
-        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, moment, shown: Shown::default() }
+        let (left_out, shown) = (LeftOut::default(), Shown::default());
+        Readers { store, pool, options: ArcSwap::from_pointee(options), own_metrics, left_out, moment, shown }
+    }
+
+    /// The same, counting what pages leave out.
+    pub fn counting(self, left_out: LeftOut) -> Readers {
+        Readers { left_out, ..self }
     }
 
     /// The same with another clock: a test's.

@@ -32,6 +32,7 @@ pub struct GatewayMetrics {
     dropped_samples: ByCluster,
     refused: ByCluster,
     evicted_streams: ByCluster,
+    left_out: ByCluster,
     push_seconds: Histogram,
     reload: ReloadMetrics,
 }
@@ -47,6 +48,7 @@ impl GatewayMetrics {
             dropped_samples: ByCluster::default(),
             refused: ByCluster::default(),
             evicted_streams: ByCluster::default(),
+            left_out: ByCluster::default(),
             push_seconds: Histogram::new(PUSH_SECONDS_BOUNDS),
             reload: ReloadMetrics::new(registry, "gateway"),
         };
@@ -70,6 +72,12 @@ impl GatewayMetrics {
             "Streams that a new one took the place of, because the cluster had as many as it may have",
             &metrics.evicted_streams,
         );
+        registry.register(
+            "fedgate_page_left_out_samples",
+            "Samples that were selected for a page and have no form in its format, by reason",
+            &metrics.left_out,
+        );
+        metrics.native_histograms_left_out();
         registry.register(
             "fedgate_push_duration_seconds",
             "Time from a push body being read to its verdict",
@@ -111,6 +119,11 @@ impl GatewayMetrics {
         self.evicted_streams.get_or_create(&by(cluster)).inc();
     }
 
+    /// Counts the native histograms that pages of text cannot show.
+    pub fn native_histograms_left_out(&self) -> LeftOut {
+        LeftOut(self.left_out.get_or_create(&vec![("reason", "native_histogram".to_owned())]).clone())
+    }
+
     /// Observes the time that one push body took.
     pub fn push_took(&self, duration: Duration) {
         self.push_seconds.observe(duration.as_secs_f64());
@@ -131,6 +144,17 @@ impl GatewayMetrics {
             &self.evicted_streams,
         ];
         by_cluster.into_iter().for_each(|family| drop(family.get_or_create(&by(cluster))));
+    }
+}
+
+/// Counts samples that a page leaves out for one reason; clones count into the same series, a default one into none.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut(Counter);
+
+impl LeftOut {
+    /// Counts `samples` more.
+    pub fn add(&self, samples: u64) {
+        self.0.inc_by(samples);
     }
 }
 

@@ -11,6 +11,6 @@ mod process;
 pub mod registry;
 
 pub use collector::CollectorMetrics;
-pub use gateway::GatewayMetrics;
+pub use gateway::{GatewayMetrics, LeftOut};
 pub use logs::{LogFormat, Repeats};
 pub use registry::{Emit, Kind, Registry};

@@ -31,9 +31,11 @@ fn fedgate_job(site: &Site, path: &str, keys: &str) -> String {
     )
 }
 
+const FEDERATE: &str = "    track_timestamps_staleness: true\n    params:\n      'match[]': ['{__name__=~\".+\"}']\n";
+const PROTOBUF: &str = "    scrape_protocols: [PrometheusProto]\n";
+
 fn federate_job(site: &Site) -> String {
-    let keys = "    track_timestamps_staleness: true\n    params:\n      'match[]': ['{__name__=~\".+\"}']\n";
-    fedgate_job(site, "/federate", keys)
+    fedgate_job(site, "/federate", FEDERATE)
 }
 
 /// Removes exactly `cluster` and `environment`, which must be alpha's.
@@ -134,11 +136,16 @@ fn prometheus_gets_through_fedgate_what_it_gets_by_itself() {
     let direct = Prometheus::start(&site, "direct", &pages.scrape_configs(""));
     let federated = Prometheus::start(&site, "federated", &federate_job(&site));
     let typed = Prometheus::start(&site, "typed", &fedgate_job(&site, "/metrics", ""));
+    let binary = [("/federate", format!("{FEDERATE}{PROTOBUF}")), ("/metrics", PROTOBUF.to_owned())];
+    let [federated_binary, typed_binary] = binary.map(|(path, keys)| {
+        Prometheus::start(&site, &format!("binary{}", path.replace('/', "-")), &fedgate_job(&site, path, &keys))
+    });
+    let readers = [&federated, &typed, &federated_binary, &typed_binary];
     for step in 0..3 {
         pages.go_to(step);
-        wait_for_step(step, pages.names.len(), &[&direct, &federated, &typed]);
-        assert_equal(&direct, &federated);
-        assert_equal(&direct, &typed);
+        wait_for_step(step, pages.names.len(), &[&direct]);
+        wait_for_step(step, pages.names.len(), &readers);
+        readers.iter().for_each(|reader| assert_equal(&direct, reader));
     }
     for reason in ["duplicate_timestamp", "out_of_order", "out_of_bounds"] {
         let refused = federated.own_metric(&format!("prometheus_target_scrapes_sample_{reason}_total"));

@@ -54,7 +54,8 @@ impl Reloadable {
         let own = registry.clone();
         let own_metrics = Box::new(move || own.get().map(Registry::page).unwrap_or_default());
         let options = reader_options(config).map_err(StartError::Pages)?;
-        let readers = Arc::new(Readers::new(store, pool, options, own_metrics));
+        let readers = Readers::new(store, pool, options, own_metrics);
+        let readers = Arc::new(readers.counting(metrics.native_histograms_left_out()));
         receiver.set_inventory(crate::push::inventory(config)?);
         metrics.reload().succeeded(clock::now());
         let config = ArcSwap::new(config.clone());

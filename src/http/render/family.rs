@@ -5,7 +5,8 @@
 //! names are families of their own, of unknown type. Whoever gives no type has no say.
 //!
 //! A counter is named `x_total` in the text format and `x` in OpenMetrics, its samples `x_total` in both; one whose samples
-//! lack the suffix is a counter in the text format and unknown in OpenMetrics, which knows no such counter.
+//! lack the suffix is a counter in the text format and unknown in OpenMetrics, which knows no such counter. Protobuf has the
+//! text format's names; a gauge histogram's parts are named like a histogram's there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -88,6 +89,11 @@ fn name_in<'a>((base, kind): &'a Kin, metric: &'a str, format: Format) -> (&'a s
     match kind {
         MetricType::Histogram | MetricType::Summary => (base, *kind),
         MetricType::GaugeHistogram if is_openmetrics => (base, *kind),
+        MetricType::GaugeHistogram
+            if format == Format::Protobuf && !metric.ends_with("_gcount") && !metric.ends_with("_gsum") =>
+        {
+            (base, *kind)
+        }
         MetricType::Counter | MetricType::Info if is_openmetrics && metric != base => (base, *kind),
         MetricType::Counter if is_openmetrics => (metric, MetricType::Unknown),
         MetricType::GaugeHistogram => (metric, MetricType::Unknown),
@@ -105,7 +111,8 @@ impl Family {
             self.help.clone_from(&declared.help);
         }
         let unit = declared.units.first().filter(|unit| declared.units.len() == 1 && !unit.is_empty());
-        if let Some(unit) = unit.filter(|unit| self.name.ends_with(&format!("_{unit}"))) {
+        let stem = self.name.strip_suffix("_total").filter(|_| self.kind == MetricType::Counter).unwrap_or(&self.name);
+        if let Some(unit) = unit.filter(|unit| stem.ends_with(&format!("_{unit}"))) {
             self.unit.clone_from(unit);
         }
     }
@@ -119,7 +126,7 @@ impl Family {
             MetricType::Summary if is_openmetrics => &["", "_count", "_sum", "_created"],
             MetricType::GaugeHistogram if is_openmetrics => &["", "_bucket", "_gcount", "_gsum"],
             MetricType::Info if is_openmetrics => &["", "_info"],
-            MetricType::Histogram => &["", "_bucket", "_count", "_sum"],
+            MetricType::Histogram | MetricType::GaugeHistogram => &["", "_bucket", "_count", "_sum"],
             MetricType::Summary => &["", "_count", "_sum"],
             _ => &[""],
         };

@@ -10,7 +10,6 @@
 //!
 //! Several threads write lines at once: what is prepared of a target is prepared by the first that needs it.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::HashMap;
@@ -21,14 +20,14 @@ use crate::exposition::{
 };
 use crate::model::{Labels, Timestamp, is_legacy_metric_name};
 use crate::snapshot::{Chunk, PairId};
-use crate::store::{SiteTarget, SiteView};
+use crate::store::{COLLECTOR, FactRow, SiteTarget, SiteView};
 
 /// What all lines of a page have in common.
 #[derive(Clone, Debug)]
 pub struct Style {
     /// How lines, numbers and timestamps are written.
     pub format: Format,
-    /// How names outside the classic grammar are written. Protobuf has them as they are.
+    /// How names outside the classic grammar are written.
     pub escaping: Escaping,
     /// Whether samples have timestamps.
     pub has_stamps: bool,
@@ -61,11 +60,6 @@ impl Style {
         }
         write_label(out, name, value);
         out.push(b',');
-    }
-
-    /// The name of a label on the page.
-    fn label_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.format == Format::Protobuf { Cow::Borrowed(name) } else { escape_label_name(name, self.escaping) }
     }
 
     /// What follows a series' labels on its line.
@@ -124,12 +118,12 @@ impl Style {
 
 /// Writes each name once: two may become the same when they are escaped, and a line with one label twice would cost its
 /// reader the whole page. The first one stays.
-fn write_all(style: &Style, out: &mut Vec<u8>, own: &[(&str, &str)], appended: &[(String, String)]) {
+pub(super) fn write_all(style: &Style, out: &mut Vec<u8>, own: &[(&str, &str)], appended: &[(String, String)]) {
     let lacking = appended.iter().filter(|(name, _)| !own.iter().any(|(own, _)| own == name));
     let labels = own.iter().copied().chain(lacking.map(|(name, value)| (name.as_str(), value.as_str())));
     let mut written = Vec::with_capacity(own.len() + appended.len());
     for (name, value) in labels {
-        let name = style.label_name(name);
+        let name = escape_label_name(name, style.escaping);
         if !written.contains(&name) {
             style.write_label(out, &name, value);
             written.push(name);
@@ -250,24 +244,33 @@ impl Lines {
         }
     }
 
-    /// Appends the labels of a target's own series (`up` and the like), and closes the braces.
-    pub fn write_target_labels(&self, out: &mut Vec<u8>, target: u32) {
-        let site = &self.view.targets[target as usize];
-        let own: Vec<(&str, &str)> = site.target.labels.iter().collect();
-        write_all(&self.style, out, &own, &self.appended[site.cluster as usize]);
+    /// Appends the labels of a series that the gateway makes itself, and closes the braces.
+    pub fn write_fact_labels(&self, out: &mut Vec<u8>, fact: FactRow) {
+        let (own, cluster): (Vec<(&str, &str)>, u32) = match fact {
+            FactRow::Scrape(target, _) => {
+                let site = &self.view.targets[target as usize];
+                (site.target.labels.iter().collect(), site.cluster)
+            }
+            FactRow::Cluster(cluster, _) => (Vec::new(), cluster),
+            FactRow::Collector(cluster, which) => {
+                let collectors = &self.view.clusters[cluster as usize].facts.collectors;
+                (vec![(COLLECTOR, &collectors[which as usize].collector)], cluster)
+            }
+        };
+        write_all(&self.style, out, &own, &self.appended[cluster as usize]);
     }
 
     fn prepare(&self, site: &SiteTarget) -> TargetText {
         let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         for (name, value) in &**labels {
-            self.style.write_label(&mut text, &self.style.label_name(name), value);
+            self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
             ends.push(text.len() as u32);
         }
         let labels_end = text.len();
         let lacking = appended.iter().filter(|(name, _)| labels.get(name).is_none());
         for (name, value) in lacking {
-            self.style.write_label(&mut text, &self.style.label_name(name), value);
+            self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
         }
         let has_foreign = labels.iter().any(|(name, _)| self.is_foreign(name))
             || appended.iter().any(|(name, _)| self.is_foreign(name));
@@ -285,7 +288,7 @@ impl Lines {
 
     /// Whether a label's name needs another form in this style.
     fn is_foreign(&self, name: &str) -> bool {
-        self.style.label_name(name) != name
+        escape_label_name(name, self.style.escaping) != name
     }
 
     /// The places in each chunk of a target.
@@ -355,7 +358,7 @@ impl RunLines<'_> {
         }
         if is_special {
             out.truncate(start);
-            return self.write_label_by_label(out, open, slot);
+            return self.write_label_by_label(out, open, slot, None);
         }
         out.extend_from_slice(text.labels_from(done));
     }
@@ -371,16 +374,28 @@ impl RunLines<'_> {
         &self.lines.appended[self.site.cluster as usize]
     }
 
+    /// The line of a slot with a label that it lacks: what a page makes of the slot's sample.
+    pub(super) fn write_with(
+        &self,
+        out: &mut Vec<u8>,
+        open: &[u8],
+        at: (u32, u8),
+        le: Option<(&str, &str)>,
+        value: f64,
+    ) {
+        let (chunk, slot) = at;
+        self.write_label_by_label(out, open, slot, le);
+        self.lines.style.write_value(out, value);
+        let slot = chunk * crate::snapshot::CHUNK_SLOTS as u32 + u32::from(slot);
+        self.lines.style.write_stamp(out, self.site.target.timestamp_of(slot));
+        out.push(b'\n');
+    }
+
     #[cold]
-    pub(super) fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
+    fn write_label_by_label(&self, out: &mut Vec<u8>, open: &[u8], slot: u8, extra: Option<(&str, &str)>) {
         out.extend_from_slice(open);
-        let pairs: Vec<(&str, &str)> = self
-            .chunk
-            .pairs_of(usize::from(slot))
-            .iter()
-            .map(|pair| self.chunk.pair(*pair))
-            .map(|pair| (pair.name, pair.value))
-            .collect();
+        let pairs = self.chunk.pairs_of(usize::from(slot)).iter().map(|pair| self.chunk.pair(*pair));
+        let pairs: Vec<(&str, &str)> = pairs.map(|pair| (pair.name, pair.value)).chain(extra).collect();
         let targets = self.site.target.labels.iter().filter(|(name, _)| !pairs.iter().any(|(own, _)| own == name));
         let mut own: Vec<(&str, &str)> = pairs.iter().filter(|(_, value)| !value.is_empty()).copied().collect();
         own.extend(targets);

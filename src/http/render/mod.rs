@@ -12,15 +12,22 @@
 mod block;
 mod compress;
 mod family;
+mod federated;
+mod gathered;
 mod group;
 mod line;
+mod messages;
+mod metric;
 mod own;
 mod plan;
 mod typed;
+mod typed_messages;
 mod untyped;
 
 pub use block::{PageBody, PageError, Piece, Progress, respond};
+pub use federated::Federated;
 pub use line::{Lines, Style};
+pub use messages::messages_page;
 pub use own::OwnPage;
-pub use typed::TypedPage;
+pub use typed::{TypedBounds, typed_page};
 pub use untyped::UntypedPage;

@@ -14,29 +14,63 @@ use super::block::{PageBody, Piece, Progress};
 use super::family::{Declared, Family, form_families};
 use super::group::{Group, Groups, Line, Member, bound_in, part_of};
 use super::line::Lines;
+use super::messages::messages_page;
 use super::own::{OwnMetric, OwnPage};
 use super::plan::{CUT_HERE, Place, Stretch, plan};
-use super::untyped::{Samples, is_fact_shown, write_fact};
-use crate::exposition::{Format, escape_metric_name, write_eof, write_exemplar, write_help, write_type, write_unit};
-use crate::model::{Labels, MetricType, Timestamp};
+use super::typed_messages::TypedMessages;
+use super::untyped::{Samples, count_histograms, is_fact_shown, write_fact};
+use crate::exposition::{
+    ClassicHistogram, Format, escape_metric_name, write_eof, write_exemplar, write_help, write_openmetrics_value,
+    write_type, write_unit,
+};
+use crate::model::{Exemplar, HistogramSample, Labels, MetricType, Timestamp};
 use crate::snapshot::CHUNK_SLOTS;
 use crate::store::{CLUSTER_FAMILIES, COLLECTOR_UP, FactFamily, FactRow, PickedRun, SCRAPE_FAMILIES, Selection};
+use crate::telemetry::LeftOut;
 
 /// Stands for the help that an exporter did not give: tools that check a page want one.
 const NO_HELP: &str = "No help from the exporter.";
+/// About how many series a histogram is in its classic form.
+const CLASSIC_SERIES: usize = 12;
+/// The label of a bucket's bound.
+const LE: &str = "le";
 
 /// One metric name and where its series are.
-struct Metric {
-    name: String,
+pub(super) struct Metric {
+    pub(super) name: String,
     /// Its number in the selection.
-    rows: Option<usize>,
-    own: OwnMetric,
+    pub(super) rows: Option<usize>,
+    pub(super) own: OwnMetric,
     /// How its lines begin.
     open: Vec<u8>,
 }
 
-/// What is on the page.
-pub struct TypedPage {
+/// What a page of typed families leaves out.
+#[derive(Clone, Copy, Debug)]
+pub struct TypedBounds {
+    /// Samples before this.
+    pub oldest: Timestamp,
+    /// What comes after so many samples.
+    pub limit: Option<u64>,
+}
+
+/// A page of everything that is selected and of fedgate's own metrics, in the format of the lines' style. `left_out` counts the
+/// samples that have no form in it.
+pub fn typed_page(
+    lines: Lines,
+    selection: Selection,
+    own: OwnPage,
+    bounds: TypedBounds,
+    left_out: LeftOut,
+) -> PageBody {
+    if lines.style().format == Format::Protobuf {
+        return messages_page(TypedMessages::new(lines, selection, own, bounds.oldest, left_out), bounds.limit);
+    }
+    TypedPage::new(lines, selection, own, bounds, left_out).into_body()
+}
+
+/// What is on a page of text.
+struct TypedPage {
     lines: Lines,
     selection: Selection,
     format: Format,
@@ -44,8 +78,11 @@ pub struct TypedPage {
     families: Vec<Family>,
     /// For each family; empty where it has one name.
     groups: Vec<Vec<Group>>,
-    oldest: Option<Timestamp>,
+    oldest: Timestamp,
     limit: Option<u64>,
+    /// Whether any target has native histograms.
+    has_histograms: bool,
+    left_out: LeftOut,
 }
 
 /// What is written in one go, as far as it fits. The rows of a family come in this order.
@@ -54,6 +91,8 @@ enum Row<'a> {
     Run(&'a PickedRun),
     /// The samples of one target or of a part of its label sets.
     Group(&'a Group),
+    /// Native histograms that are written as classic ones.
+    Classic(&'a PickedRun),
     /// A series of the gateway's own making, of a metric.
     Fact(usize, FactRow),
     /// fedgate's own metrics.
@@ -67,26 +106,29 @@ struct TypedPiece {
 }
 
 impl TypedPage {
-    /// A page of everything that is selected and of fedgate's own metrics.
-    pub fn new(lines: Lines, selection: Selection, own: OwnPage) -> TypedPage {
+    fn new(
+        lines: Lines,
+        selection: Selection,
+        own: OwnPage,
+        TypedBounds { oldest, limit }: TypedBounds,
+        left_out: LeftOut,
+    ) -> TypedPage {
         let format = lines.style().format;
         let metrics = metrics_of(&lines, &selection, own);
         let declared: Vec<(&str, Declared)> =
             metrics.iter().map(|metric| (metric.name.as_str(), declared_of(&lines, &selection, metric))).collect();
         let families = form_families(&declared, format);
+        let has_histograms = lines.view().targets.iter().any(|site| !site.target.beside.histograms.is_empty());
+        let groups = Vec::new();
         let mut page =
-            TypedPage { lines, selection, format, metrics, families, groups: Vec::new(), oldest: None, limit: None };
+            TypedPage { lines, selection, format, metrics, families, groups, oldest, limit, has_histograms, left_out };
         page.groups = page.families.iter().map(|family| page.groups_of(family).divide()).collect();
         page
     }
 
-    /// Leaves out samples before `oldest` and everything after `limit` lines.
-    pub fn bounded(self, oldest: Timestamp, limit: Option<u64>) -> TypedPage {
-        TypedPage { oldest: Some(oldest), limit, ..self }
-    }
-
     /// The page as a body.
-    pub fn into_body(self) -> PageBody {
+    fn into_body(self) -> PageBody {
+        self.count_left_out();
         let stretches =
             plan((0..self.families.len()).map(|family| self.weights(family)), self.limit, |at| self.count(at));
         let page = Arc::new(self);
@@ -125,26 +167,30 @@ impl TypedPage {
         let own: usize = family.members.iter().map(|metric| self.metrics[*metric].own.series.len()).sum();
         let runs = self.single_runs(family).iter().map(PickedRun::count);
         let facts = family.members.iter().flat_map(|metric| self.facts_of(*metric)).map(|_| 1);
-        runs.chain(self.groups[number].iter().map(|group| group.series)).chain(facts).chain([own])
+        let classic = self.classic_runs(family).iter().map(|run| run.count() * CLASSIC_SERIES);
+        runs.chain(self.groups[number].iter().map(|group| group.series)).chain(classic).chain(facts).chain([own])
     }
 
     /// How many rows a family has.
     fn rows(&self, number: usize) -> usize {
         let family = &self.families[number];
         let facts: usize = family.members.iter().map(|metric| self.facts_of(*metric).len()).sum();
-        self.single_runs(family).len() + self.groups[number].len() + facts + 1
+        self.single_runs(family).len() + self.groups[number].len() + self.classic_runs(family).len() + facts + 1
     }
 
     fn row(&self, at: Place) -> Row<'_> {
         let family = &self.families[at.family];
-        let (runs, groups) = (self.single_runs(family), &self.groups[at.family]);
+        let (runs, groups, classic) = (self.single_runs(family), &self.groups[at.family], self.classic_runs(family));
         if let Some(run) = runs.get(at.row) {
             return Row::Run(run);
         }
         if let Some(group) = groups.get(at.row - runs.len()) {
             return Row::Group(group);
         }
-        let mut number = at.row - runs.len() - groups.len();
+        if let Some(run) = classic.get(at.row - runs.len() - groups.len()) {
+            return Row::Classic(run);
+        }
+        let mut number = at.row - runs.len() - groups.len() - classic.len();
         for metric in &family.members {
             let facts = self.facts_of(*metric);
             match facts.get(number) {
@@ -159,10 +205,14 @@ impl TypedPage {
     fn count(&self, at: Place) -> usize {
         let view = self.lines.view();
         match self.row(at) {
-            Row::Run(run) => Samples::of(view, run, self.oldest)
+            Row::Run(run) => Samples::of(view, run, Some(self.oldest))
                 .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, run)).count()),
-            Row::Group(group) => self.groups_of(&self.families[at.family]).collect(group, self.oldest).len(),
-            Row::Fact(_, fact) => usize::from(is_fact_shown(view, fact, self.oldest)),
+            Row::Group(group) => self.groups_of(&self.families[at.family]).collect(group, Some(self.oldest)).len(),
+            Row::Classic(run) => self
+                .classic_of(&self.families[at.family], run)
+                .map(|(_, sample)| ClassicHistogram::of(sample).map_or(0, |classic| classic.buckets.len() + 2))
+                .sum(),
+            Row::Fact(_, fact) => usize::from(is_fact_shown(view, fact, Some(self.oldest))),
             Row::Own => self.own_series(&self.families[at.family]).count(),
         }
     }
@@ -204,10 +254,11 @@ impl TypedPage {
                 Row::Run(run) => self.write_run(out, family, run, room),
                 Row::Group(group) => {
                     if sorted.is_empty() {
-                        sorted.extend(self.groups_of(family).sorted(group, self.oldest));
+                        sorted.extend(self.groups_of(family).sorted(group, Some(self.oldest)));
                     }
                     self.write_sorted(out, family, sorted, room, bytes)
                 }
+                Row::Classic(run) => self.write_classic(out, family, run, room),
                 Row::Fact(metric, fact) => self.write_fact(out, metric, fact),
                 Row::Own => self.write_own(out, family, room),
             };
@@ -238,7 +289,7 @@ impl TypedPage {
     /// A family of one name: the slots as they come.
     fn write_run(&self, out: &mut Vec<u8>, family: &Family, run: &PickedRun, room: usize) -> usize {
         let view = self.lines.view();
-        let Some(samples) = Samples::of(view, run, self.oldest) else { return 0 };
+        let Some(samples) = Samples::of(view, run, Some(self.oldest)) else { return 0 };
         let (lines, open) = (self.lines.run(run.target, run.chunk), &self.metrics[family.members[0]].open);
         let has_exemplars = self.may_have_exemplars(family, run.target);
         let mut written = 0;
@@ -287,14 +338,77 @@ impl TypedPage {
     fn write_exemplar(&self, out: &mut Vec<u8>, target: u32, chunk: u32, slot: u8) {
         let beside = &self.lines.view().targets[target as usize].target.beside;
         if let Some(exemplar) = beside.exemplar_of(chunk * CHUNK_SLOTS as u32 + u32::from(slot)) {
+            self.append_exemplar(out, exemplar);
+        }
+    }
+
+    /// Puts an exemplar behind the line that was just written, where the format has them.
+    fn append_exemplar(&self, out: &mut Vec<u8>, exemplar: &Exemplar) {
+        if self.format == Format::OpenMetrics {
             out.pop();
             write_exemplar(out, exemplar);
             out.push(b'\n');
         }
     }
 
+    /// Where a family's native histograms are, if it is one whose parts stand for them.
+    fn classic_runs(&self, family: &Family) -> &[PickedRun] {
+        let is_named = |metric: &&usize| self.metrics[**metric].name == family.name;
+        match family.members.iter().find(is_named) {
+            Some(metric) if self.has_histograms && family.kind == MetricType::Histogram => self.runs_of(*metric),
+            _ => &[],
+        }
+    }
+
+    /// Those of a run that have a classic form: custom buckets. Where the target exposes the buckets as series too, these
+    /// are shown and not both.
+    fn classic_of<'a>(&'a self, family: &Family, run: &PickedRun) -> impl Iterator<Item = (u8, &'a HistogramSample)> {
+        let view = self.lines.view();
+        let has_parts = |metric: &usize| {
+            let runs = self.runs_of(*metric);
+            let first = runs.partition_point(|other| other.target < run.target);
+            self.metrics[*metric].name != family.name && runs.get(first).is_some_and(|other| other.target == run.target)
+        };
+        let slots = if family.members.iter().any(has_parts) { &[] } else { self.selection.slots_of(view, run) };
+        let samples = Samples::of(view, run, Some(self.oldest));
+        let natives: Vec<_> = samples.iter().flat_map(|samples| samples.histograms_of(slots)).collect();
+        natives.into_iter().filter(|(_, sample)| sample.histogram.has_custom_buckets())
+    }
+
+    /// Counts the native histograms that the page has no form for.
+    fn count_left_out(&self) {
+        if self.has_histograms {
+            let all = count_histograms(self.lines.view(), &self.selection, self.oldest);
+            let runs = self.families.iter().map(|family| (family, self.classic_runs(family)));
+            let shown = runs.flat_map(|(family, runs)| runs.iter().flat_map(|run| self.classic_of(family, run)));
+            self.left_out.add(all.saturating_sub(shown.count() as u64));
+        }
+    }
+
+    /// Histograms as the series that they were made of; at most `room` lines.
+    fn write_classic(&self, out: &mut Vec<u8>, family: &Family, run: &PickedRun, room: usize) -> usize {
+        let open = |suffix: &str| self.lines.style().open(&format!("{}{suffix}", family.name));
+        let (bucket, totals, mut written) = (open("_bucket"), [open("_count"), open("_sum")], 0);
+        let lines = self.lines.run(run.target, run.chunk);
+        let classics = self.classic_of(family, run).filter_map(|(slot, one)| Some((slot, ClassicHistogram::of(one)?)));
+        for (slot, ClassicHistogram { count, sum, buckets }) in classics {
+            let at = (run.chunk, slot);
+            for part in buckets.iter().take(room - written) {
+                let le = (LE, &*written_bound(part.upper_bound));
+                lines.write_with(out, &bucket, at, Some(le), part.cumulative);
+                part.exemplar.into_iter().for_each(|exemplar| self.append_exemplar(out, exemplar));
+                written += 1;
+            }
+            for (open, value) in totals.iter().zip([count, sum]).take(room - written) {
+                lines.write_with(out, open, at, None, value);
+                written += 1;
+            }
+        }
+        written
+    }
+
     fn write_fact(&self, out: &mut Vec<u8>, metric: usize, fact: FactRow) -> usize {
-        let is_shown = is_fact_shown(self.lines.view(), fact, self.oldest);
+        let is_shown = is_fact_shown(self.lines.view(), fact, Some(self.oldest));
         if is_shown {
             write_fact(&self.lines, out, &self.metrics[metric].open, fact);
         }
@@ -327,6 +441,12 @@ impl TypedPage {
     }
 }
 
+fn written_bound(bound: f64) -> String {
+    let mut text = Vec::new();
+    write_openmetrics_value(&mut text, bound);
+    String::from_utf8(text).expect("numbers are written in ASCII")
+}
+
 /// The labels that the parts of a histogram have in common.
 fn set_of(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
     labels.iter().filter(|(name, value)| bound_in(name, value).is_none())
@@ -336,7 +456,7 @@ fn bound_of(labels: &Labels) -> f64 {
     labels.iter().find_map(|(name, value)| bound_in(name, value)).unwrap_or(0.0)
 }
 
-fn metrics_of(lines: &Lines, selection: &Selection, own: OwnPage) -> Vec<Metric> {
+pub(super) fn metrics_of(lines: &Lines, selection: &Selection, own: OwnPage) -> Vec<Metric> {
     let mut metrics: BTreeMap<String, (Option<usize>, OwnMetric)> =
         own.0.into_iter().map(|(name, metric)| (name, (None, metric))).collect();
     for (number, rows) in selection.names.iter().enumerate() {
@@ -349,7 +469,7 @@ fn metrics_of(lines: &Lines, selection: &Selection, own: OwnPage) -> Vec<Metric>
     metrics.collect()
 }
 
-fn declared_of(lines: &Lines, selection: &Selection, metric: &Metric) -> Declared {
+pub(super) fn declared_of(lines: &Lines, selection: &Selection, metric: &Metric) -> Declared {
     let mut declared = metric.own.declared.clone();
     let Some(rows) = metric.rows.map(|rows| &selection.names[rows]) else { return declared };
     let view = lines.view();

@@ -10,9 +10,10 @@ use super::block::{PageBody, Piece, Progress};
 use super::line::Lines;
 use super::plan::{CUT_HERE, Place, Stretch, plan};
 use crate::exposition::{Format, escape_metric_name, write_type};
-use crate::model::{MetricType, Timestamp, is_stale};
+use crate::model::{HISTOGRAM_NAN, HistogramSample, MetricType, Timestamp, is_stale};
 use crate::snapshot::{CHUNK_SLOTS, Outcome};
-use crate::store::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, SiteView, scrape_values};
+use crate::store::{FactRow, NamedRows, PickedRun, Selection, SiteView, scrape_values};
+use crate::telemetry::LeftOut;
 
 /// What is on the page. A row of the plan is a run or, behind all runs of its name, a fact.
 pub struct UntypedPage {
@@ -29,6 +30,12 @@ impl UntypedPage {
     pub fn new(lines: Lines, selection: Selection, lookback: Duration, limit: Option<u64>) -> UntypedPage {
         let oldest = lines.view().wall - lookback;
         UntypedPage { lines, selection, oldest, limit }
+    }
+
+    /// The same, its native histograms counted: they have no form here.
+    pub fn counting(self, left_out: &LeftOut) -> UntypedPage {
+        left_out.add(count_histograms(self.lines.view(), &self.selection, self.oldest));
+        self
     }
 
     /// The page as a body.
@@ -143,9 +150,22 @@ impl<'a> Samples<'a> {
         Some(Samples { site, run: *run, values, is_explicit, oldest })
     }
 
+    /// The floats among the samples of these slots.
     pub(super) fn of_slots(&self, slots: &'a [u8]) -> impl Iterator<Item = (u8, f64)> + '_ {
         let samples = slots.iter().map(|slot| (*slot, self.values[usize::from(*slot)]));
-        samples.filter(|(slot, value)| !is_stale(*value) && (!self.is_explicit || self.is_shown(*slot)))
+        samples.filter(|(slot, value)| is_float(*value) && (!self.is_explicit || self.is_shown(*slot)))
+    }
+
+    /// The native histograms among them.
+    pub(super) fn histograms_of(&self, slots: &'a [u8]) -> impl Iterator<Item = (u8, &'a HistogramSample)> + '_ {
+        let beside = &self.site.targets[self.run.target as usize].target.beside;
+        let slots = if beside.histograms.is_empty() { &[] } else { slots };
+        let shown = slots.iter().filter(|slot| !self.is_explicit || self.is_shown(**slot));
+        let sample = |slot: &u8| {
+            let sample = beside.histogram_of(self.run.chunk * CHUNK_SLOTS as u32 + u32::from(*slot));
+            Some((*slot, &**sample.filter(|_| !is_stale(self.values[usize::from(*slot)]))?))
+        };
+        shown.filter_map(sample)
     }
 
     /// In a target with explicit timestamps: whether this sample is young enough, and not one of a failed scrape.
@@ -157,6 +177,24 @@ impl<'a> Samples<'a> {
         let is_young = self.oldest.is_none_or(|oldest| target.timestamp_of(slot) >= oldest);
         is_young && (is_own || target.outcome == Outcome::Up)
     }
+}
+
+/// Neither the stale marker nor the sign of a native histogram.
+#[inline]
+fn is_float(value: f64) -> bool {
+    !is_stale(value) && value.to_bits() != HISTOGRAM_NAN
+}
+
+/// The native histograms among what is selected and shown; a page of text has no form for most of them.
+pub(super) fn count_histograms(view: &SiteView, selection: &Selection, oldest: Timestamp) -> u64 {
+    if view.targets.iter().all(|site| site.target.beside.histograms.is_empty()) {
+        return 0;
+    }
+    let count = |run: &PickedRun| {
+        let samples = Samples::of(view, run, Some(oldest));
+        samples.map_or(0, |samples| samples.histograms_of(selection.slots_of(view, run)).count() as u64)
+    };
+    selection.names.iter().flat_map(|rows| &rows.runs).map(count).sum()
 }
 
 /// Whether a series that the gateway makes itself is young enough; what it says of a cluster it says now.
@@ -172,27 +210,27 @@ pub(super) fn is_fact_shown(view: &SiteView, fact: FactRow, oldest: Option<Times
 /// Appends the line of a series that the gateway makes itself.
 pub(super) fn write_fact(lines: &Lines, out: &mut Vec<u8>, open: &[u8], fact: FactRow) {
     out.extend_from_slice(open);
-    let view = lines.view();
-    let (value, at) = match fact {
+    let (value, at) = fact_value(lines.view(), fact);
+    lines.write_fact_labels(out, fact);
+    lines.style().write_value(out, value);
+    lines.style().write_stamp(out, at);
+    out.push(b'\n');
+}
+
+/// The value of such a series, and when it was so.
+pub(super) fn fact_value(view: &SiteView, fact: FactRow) -> (f64, Timestamp) {
+    match fact {
         FactRow::Scrape(target, which) => {
-            lines.write_target_labels(out, target);
             let target = &view.targets[target as usize].target;
             let value = scrape_values(target.outcome, target.duration, &target.report)[usize::from(which)];
             (value.expect("only series that the scrape has are selected"), target.started)
         }
         FactRow::Cluster(cluster, which) => {
-            let cluster = &view.clusters[cluster as usize];
-            lines.style().write_labels(out, &[], &cluster.policy.labels);
-            (cluster.facts.values()[usize::from(which)], view.wall)
+            (view.clusters[cluster as usize].facts.values()[usize::from(which)], view.wall)
         }
         FactRow::Collector(cluster, which) => {
-            let cluster = &view.clusters[cluster as usize];
-            let collector = &cluster.facts.collectors[which as usize];
-            lines.style().write_labels(out, &[(COLLECTOR, &collector.collector)], &cluster.policy.labels);
-            (f64::from(u8::from(collector.up)), view.wall)
+            let is_up = view.clusters[cluster as usize].facts.collectors[which as usize].up;
+            (f64::from(u8::from(is_up)), view.wall)
         }
-    };
-    lines.style().write_value(out, value);
-    lines.style().write_stamp(out, at);
-    out.push(b'\n');
+    }
 }

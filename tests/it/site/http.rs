@@ -26,6 +26,66 @@ fn exchange(port: u16, request: &str) -> std::io::Result<(u16, String)> {
     Ok((status, if chunked { joined_chunks(body) } else { body.to_owned() }))
 }
 
+/// What a server said, to the byte.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// The first header of a name, empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Any request on loopback, its answer with headers and bytes.
+pub(crate) fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}{length}\r\n{body}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+    stream.write_all(text.as_bytes()).expect("the server reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the server answers");
+    reply_of(&answer)
+}
+
+fn reply_of(answer: &[u8]) -> Reply {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of the headers");
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':').expect("a header");
+        (name.to_ascii_lowercase(), value.trim().to_owned())
+    };
+    let mut reply = Reply { status, headers: lines.map(header).collect(), body: answer[end + 4..].to_vec() };
+    if reply.header("transfer-encoding") == "chunked" {
+        reply.body = without_chunks(&reply.body);
+    }
+    reply
+}
+
+/// As [`joined_chunks`], for bytes; the last chunk must be there.
+fn without_chunks(mut body: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n").expect("a chunk's size");
+        let size = std::str::from_utf8(&body[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let size = size.expect("a size in hexadecimal digits");
+        if size == 0 {
+            return joined;
+        }
+        joined.extend_from_slice(&body[end + 2..end + 2 + size]);
+        body = &body[end + 4 + size..];
+    }
+}
+
 /// Takes chunk sizes out of a chunked body (RFC 9112 §7.1).
 fn joined_chunks(mut body: &str) -> String {
     let mut joined = String::new();

@@ -12,7 +12,7 @@ pub(crate) type LabelSet = BTreeMap<String, String>;
 
 /// A running Prometheus.
 pub(crate) struct Prometheus {
-    port: u16,
+    pub(crate) port: u16,
     process: Process,
 }
 
@@ -34,27 +34,37 @@ pub(crate) fn has_peer(program: &str, version: &str) -> bool {
     false
 }
 
+/// The `global` lines of one that scrapes every so many seconds.
+pub(crate) fn global(seconds: u64) -> String {
+    format!("  scrape_interval: {seconds}s\n  scrape_timeout: {seconds}s\n")
+}
+
 impl Prometheus {
     /// Starts one with these scrape_configs, scraping every second, and waits until it is ready.
     pub(crate) fn start(site: &Site, name: &str, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_paced(site, name, 1, scrape_configs, &[])
+        Prometheus::start_with(site, name, scrape_configs, &[])
     }
 
     /// The same with further arguments.
     pub(crate) fn start_with(site: &Site, name: &str, scrape_configs: &str, arguments: &[&str]) -> Prometheus {
-        Prometheus::start_paced(site, name, 1, scrape_configs, arguments)
+        Prometheus::start_global(site, name, &global(1), scrape_configs, arguments)
     }
 
     /// Starts one that scrapes at `pace` and logs every sample that it refuses.
     pub(crate) fn start_verbose(site: &Site, name: &str, pace: Duration, scrape_configs: &str) -> Prometheus {
-        Prometheus::start_paced(site, name, pace.as_secs(), scrape_configs, &["--log.level=debug"])
+        Prometheus::start_global(site, name, &global(pace.as_secs()), scrape_configs, &["--log.level=debug"])
     }
 
-    fn start_paced(site: &Site, name: &str, pace: u64, scrape_configs: &str, arguments: &[&str]) -> Prometheus {
+    /// Starts one with these lines in its `global` section.
+    pub(crate) fn start_global(
+        site: &Site,
+        name: &str,
+        global: &str,
+        scrape_configs: &str,
+        arguments: &[&str],
+    ) -> Prometheus {
         let port = free_port();
-        let text = format!(
-            "global:\n  scrape_interval: {pace}s\n  scrape_timeout: {pace}s\nscrape_configs:\n{scrape_configs}"
-        );
+        let text = format!("global:\n{global}scrape_configs:\n{scrape_configs}");
         let config = site.write(&format!("{name}.yml"), &text);
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", config.display()));
