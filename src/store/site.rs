@@ -19,6 +19,8 @@ use crate::snapshot::{Frame, FrameLimits};
 /// The newest sample of every series of the site.
 pub struct Store {
     clusters: DashMap<Arc<str>, Arc<Cluster>>,
+    /// The same by name, for readers, who walk over all of them for each page. Replaced with the inventory.
+    by_name: ArcSwap<Vec<Arc<Cluster>>>,
     shared: Shared,
     /// Replaced by a reload, at its end; every push reads it.
     inventory: ArcSwap<Inventory>,
@@ -30,7 +32,8 @@ impl Store {
     /// A store that holds frames to these limits; without clusters until an inventory is set.
     pub fn new(limits: FrameLimits) -> Store {
         let shared = Shared { limits, ..Shared::default() };
-        Store { clusters: DashMap::new(), shared, inventory: ArcSwap::default(), reload: Mutex::default() }
+        let (by_name, inventory) = (ArcSwap::default(), ArcSwap::default());
+        Store { clusters: DashMap::new(), by_name, shared, inventory, reload: Mutex::default() }
     }
 
     /// The inventory in force.
@@ -59,7 +62,15 @@ impl Store {
                 }
             }
         }
+        self.by_name.store(Arc::new(self.sorted()));
         self.inventory.store(inventory);
+    }
+
+    fn sorted(&self) -> Vec<Arc<Cluster>> {
+        let named = self.clusters.iter().map(|entry| (entry.key().clone(), entry.value().clone()));
+        let mut named: Vec<(Arc<str>, Arc<Cluster>)> = named.collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named.into_iter().map(|(_, cluster)| cluster).collect()
     }
 
     /// Applies one frame that a collector of `cluster` pushed: all of it or nothing.
@@ -71,8 +82,7 @@ impl Store {
 
     /// Frees streams whose series ended by silence, and what only they used.
     pub fn sweep(&self, monotonic: Instant) {
-        let clusters: Vec<Arc<Cluster>> = self.clusters.iter().map(|entry| entry.value().clone()).collect();
-        clusters.iter().for_each(|cluster| cluster.sweep(monotonic));
+        self.by_name.load_full().iter().for_each(|cluster| cluster.sweep(monotonic));
         self.shared.layouts.sweep();
     }
 
@@ -83,12 +93,11 @@ impl Store {
 
     /// The whole site as it is now; `only` narrows it to one cluster.
     pub fn view(&self, wall: Timestamp, monotonic: Instant, only: Option<&str>) -> SiteView {
-        let mut views: Vec<Arc<ClusterView>> = match only {
+        let views: Vec<Arc<ClusterView>> = match only {
             Some(name) => self.cluster(name).into_iter().collect(),
-            None => self.clusters.iter().map(|entry| entry.view()).collect(),
+            None => self.by_name.load().iter().map(|cluster| cluster.view()).collect(),
         };
-        views.sort_by(|a, b| a.policy.cluster.cmp(&b.policy.cluster));
-        let mut site = SiteView { wall, ..SiteView::default() };
+        let mut site = SiteView { wall, clusters: Vec::with_capacity(views.len()), ..SiteView::default() };
         for view in views {
             let cluster = site.clusters.len() as u32;
             let first = site.targets.len();
