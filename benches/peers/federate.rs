@@ -1,4 +1,5 @@
-//! Reading: `/federate` of everything and of what a site really asks for, plain and gzip, and fedgate's `/metrics`.
+//! Reading: `/federate` of everything and of what a site really asks for, plain, gzip and in protobuf; and
+//! fedgate's `/metrics`.
 //!
 //! Each page is read once more than it is counted: the first of each kind is the cold one, a line of its own for the page
 //! of everything.
@@ -19,8 +20,10 @@ const WHOLE_RUNS_MAX: usize = 3;
 const SELECTED: usize = 50_000;
 const PLAIN: &str = "";
 const GZIP: &str = "Accept-Encoding: gzip\r\n";
+const PROTOBUF: &str =
+    "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
 
-/// A page to read, and DESIGN's goals for it.
+/// A page to read, and the goals for it.
 struct Page {
     section: &'static str,
     name: String,
@@ -40,7 +43,9 @@ struct Reading {
 
 /// All pages of `/federate`.
 pub(crate) fn measure(options: &Options, report: &mut Report, process: &Process, port: u16, column: &'static str) {
-    for page in pages(options.shape) {
+    // VictoriaMetrics answers in text, whatever is asked for.
+    let has_protobuf = column != Peer::VictoriaMetrics.column();
+    for page in pages(options.shape).iter().filter(|page| has_protobuf || page.headers != PROTOBUF) {
         page.measure(options, report, process, port, column);
     }
 }
@@ -72,15 +77,7 @@ fn pages(shape: Shape) -> Vec<Page> {
     ];
     let mut pages = Vec::new();
     for (form, headers, goal) in [("plain", PLAIN, 0.2), ("gzip", GZIP, 0.5)] {
-        pages.push(Page {
-            section: SECTION,
-            name: format!("all, {form}"),
-            path: path("{__name__=~\".+\"}"),
-            headers,
-            is_whole: true,
-            cpu_goal: Some(goal),
-            wall_goal: (headers == PLAIN).then_some(0.4),
-        });
+        pages.push(whole(form, headers, Some(goal)));
         for (name, selector, cpu_goal, wall_goal) in &selected {
             let (cpu_goal, wall_goal) = if headers == PLAIN { (*cpu_goal, *wall_goal) } else { (None, None) };
             pages.push(Page {
@@ -94,7 +91,21 @@ fn pages(shape: Shape) -> Vec<Page> {
             });
         }
     }
+    pages.push(whole("protobuf", PROTOBUF, None));
     pages
+}
+
+/// The page of everything.
+fn whole(form: &str, headers: &'static str, cpu_goal: Option<f64>) -> Page {
+    Page {
+        section: SECTION,
+        name: format!("all, {form}"),
+        path: path("{__name__=~\".+\"}"),
+        headers,
+        is_whole: true,
+        cpu_goal,
+        wall_goal: (headers == PLAIN).then_some(0.4),
+    }
 }
 
 fn path(selector: &str) -> String {
