@@ -96,7 +96,7 @@ impl Readers {
         let (wall, monotonic) = (self.moment)();
         let mut view = self.store.view(wall, monotonic, None);
         if let Some(reader) = reader {
-            self.shown.show(reader, &mut view);
+            self.shown.show(reader, &mut view, monotonic);
         }
         Arc::new(view)
     }

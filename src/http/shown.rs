@@ -11,14 +11,15 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::http::{HeaderMap, Uri, header};
 
 use super::readers::SCRAPE_TIMEOUT;
 use crate::model::Timestamp;
 use crate::net::Connection;
-use crate::store::{Generation, SiteView};
+use crate::store::{Absence, Generation, SiteView};
 
 /// Readers that are remembered; the one that asked longest ago makes room.
 const READERS_MAX: usize = 64;
@@ -46,15 +47,16 @@ impl Reader {
 /// A page that a reader was shown.
 struct Page {
     at: Timestamp,
+    monotonic: Instant,
     /// By cluster, ascending: which of its views.
     generations: Vec<(Box<str>, Generation)>,
 }
 
 impl Page {
-    fn of(view: &SiteView) -> Page {
+    fn of(view: &SiteView, monotonic: Instant) -> Page {
         let generations =
             view.clusters.iter().map(|cluster| (cluster.policy.cluster.as_str().into(), cluster.generation));
-        Page { at: view.wall, generations: generations.collect() }
+        Page { at: view.wall, monotonic, generations: generations.collect() }
     }
 
     fn generation(&self, cluster: &str) -> Option<Generation> {
@@ -63,28 +65,50 @@ impl Page {
     }
 }
 
+/// What one reader was shown.
+struct Pages {
+    /// Its first page since the gateway started.
+    first: Arc<Page>,
+    last: VecDeque<Arc<Page>>,
+}
+
+impl Pages {
+    /// When the reader first saw a page of the cluster that lacked something so.
+    fn marked(&self, cluster: &str, absence: Absence) -> Option<Timestamp> {
+        let shown = |page: &Page| page.generation(cluster).unwrap_or_default();
+        let page = match absence {
+            Absence::Before(generation) => Some(&self.first).filter(|page| shown(page) < generation),
+            Absence::Since(generation) => self.last.iter().find(|page| shown(page) >= generation),
+            Absence::Silent(ended) => self.last.iter().find(|page| page.monotonic > ended),
+        };
+        page.map(|page| page.at)
+    }
+}
+
 /// The last pages of the last readers.
 #[derive(Default)]
 pub(super) struct Shown {
     /// The reader that asked last stands last. Locked for as long as a page's view is compared with earlier ones.
-    readers: Mutex<VecDeque<(Reader, VecDeque<Page>)>>,
+    readers: Mutex<VecDeque<(Reader, Pages)>>,
     left_out: AtomicU64,
 }
 
 impl Shown {
-    /// Leaves out of `view` what this reader would refuse, and remembers that it was shown the rest.
-    pub(super) fn show(&self, reader: Reader, view: &mut SiteView) {
-        let page = Page::of(view);
+    /// Leaves out of `view`, which is that of `monotonic`, what this reader would refuse, and remembers that it was shown the rest.
+    pub(super) fn show(&self, reader: Reader, view: &mut SiteView, monotonic: Instant) {
+        let page = Arc::new(Page::of(view, monotonic));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = readers.iter().position(|(known, _)| *known == reader);
-        let mut pages = known.and_then(|at| readers.remove(at)).map(|(_, pages)| pages).unwrap_or_default();
-        let left_out = view.leave_out_refused(|policy, generation| {
-            let lacks = |page: &&Page| page.generation(&policy.cluster).is_some_and(|shown| shown >= generation);
-            pages.iter().find(lacks).map(|page| page.at)
-        });
-        self.left_out.fetch_add(left_out as u64, Ordering::Relaxed);
-        pages.push_back(page);
-        pages.drain(..pages.len().saturating_sub(PAGES_MAX));
+        let mut pages = match known.and_then(|at| readers.remove(at)) {
+            Some((_, pages)) => {
+                let left_out = view.leave_out_refused(|policy, absence| pages.marked(&policy.cluster, absence));
+                self.left_out.fetch_add(left_out as u64, Ordering::Relaxed);
+                pages
+            }
+            None => Pages { first: page.clone(), last: VecDeque::new() },
+        };
+        pages.last.push_back(page);
+        pages.last.drain(..pages.last.len().saturating_sub(PAGES_MAX));
         readers.push_back((reader, pages));
         let excess = readers.len().saturating_sub(READERS_MAX);
         readers.drain(..excess);

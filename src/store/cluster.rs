@@ -17,6 +17,7 @@ use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::{Claim, Owner, Owners};
 use super::refusal::Refusal;
+use super::returns::{Absence, Departed};
 use super::stream::Stream;
 use super::view::{ClusterView, Generation, StreamView};
 use crate::model::Timestamp;
@@ -86,6 +87,12 @@ pub(super) struct Shared {
     pub(super) generations: AtomicU64,
 }
 
+impl Shared {
+    fn next_generation(&self) -> Generation {
+        self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 struct ClusterState {
     policy: Arc<ClusterPolicy>,
     streams: BTreeMap<StreamId, Stream>,
@@ -93,8 +100,9 @@ struct ClusterState {
     collectors: BTreeMap<Arc<str>, CollectorSeen>,
     /// Series of all owned targets: what the cluster's bound is kept by.
     series: usize,
-    /// Of the view that shows the last whole snapshot.
+    /// Of the view that is published next, or was last.
     generation: Generation,
+    departed: Departed,
 }
 
 impl Cluster {
@@ -107,6 +115,7 @@ impl Cluster {
             collectors: BTreeMap::new(),
             series: 0,
             generation: 0,
+            departed: Departed::default(),
         };
         Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
     }
@@ -146,12 +155,7 @@ impl Cluster {
     /// Frees the streams whose series ended by silence.
     pub(super) fn sweep(&self, monotonic: Instant) {
         let mut state = self.lock();
-        let end_after = state.policy.series_end_after();
-        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
-        let over: Vec<StreamId> =
-            state.streams.iter().filter(|(_, stream)| is_over(stream)).map(|(id, _)| *id).collect();
-        if !over.is_empty() {
-            over.into_iter().for_each(|id| state.remove_stream(id));
+        if state.end_silent(monotonic) {
             self.view.store(Arc::new(state.to_view()));
         }
     }
@@ -160,6 +164,8 @@ impl Cluster {
 impl ClusterState {
     fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
         let id = frame.header().stream;
+        self.generation = shared.next_generation();
+        self.end_silent(arrival.monotonic);
         self.admit_collector(arrival)?;
         let leaving = self.admit_stream(id, arrival)?;
         let is_new = !self.streams.contains_key(&id);
@@ -176,7 +182,8 @@ impl ClusterState {
         };
         stream.heard = arrival.monotonic;
         accepted.has_evicted = leaving.is_some();
-        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving));
+        let absence = Absence::Since(self.generation);
+        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, absence));
         self.note_collector(arrival, frame.header(), accepted.is_duplicate);
         if self.streams[&id].is_whole() {
             accepted.dropped = self.publish(id, arrival.wall, shared);
@@ -184,6 +191,16 @@ impl ClusterState {
             self.touch(id);
         }
         Ok(accepted)
+    }
+
+    /// Forgets the streams that readers see no more because they are silent; says whether there were any.
+    fn end_silent(&mut self, monotonic: Instant) -> bool {
+        let end_after = self.policy.series_end_after();
+        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
+        let over = self.streams.iter().filter(|(_, stream)| is_over(stream));
+        let over: Vec<(StreamId, Instant)> = over.map(|(id, stream)| (*id, stream.heard + end_after)).collect();
+        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Absence::Silent(*ended)));
+        !over.is_empty()
     }
 
     /// Who pushed was looked up in the inventory of that moment; a reload since then may have revoked it.
@@ -237,7 +254,6 @@ impl ClusterState {
 
     /// Brings what the frames since the last publication changed before the readers.
     fn publish(&mut self, id: StreamId, wall: Timestamp, shared: &Shared) -> DropCounts {
-        self.generation = shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
         let mut changed = self.stream(id).take_changed();
         let mut losses = DropCounts::default();
         changed.retain(|target| self.refresh(id, *target, shared));
@@ -263,7 +279,9 @@ impl ClusterState {
         let stream = self.streams.get_mut(&id).expect("the stream was looked up by its caller");
         let Some((labels, before, is_there)) = stream.refresh(target, &policy, &shared.layouts) else { return true };
         self.series -= before;
-        self.owners.release(&labels, Owner { stream: id, target });
+        if self.owners.release(&labels, Owner { stream: id, target }) && !is_there {
+            self.departed.note(labels, Absence::Since(self.generation));
+        }
         is_there
     }
 
@@ -277,8 +295,14 @@ impl ClusterState {
         if let Claim::TakenFrom(before) = claim {
             self.disown(before);
         }
-        let stream = self.stream(id);
+        let (departed, now) = (&mut self.departed, self.generation);
+        let stream = self.streams.get_mut(&id).expect("it was there above");
         let held = stream.targets.get_mut(&target).expect("it was there above");
+        match claim {
+            Claim::Owned => held.arrive(|| departed.take(&labels, now)),
+            Claim::TakenFrom(_) => held.arrive(|| None),
+            Claim::Refused => {}
+        }
         if claim != Claim::Refused && !held.is_owned {
             held.is_owned = true;
             let series = held.series();
@@ -321,12 +345,13 @@ impl ClusterState {
         self.stream(id).rebuild_view();
     }
 
-    fn remove_stream(&mut self, id: StreamId) {
+    fn remove_stream(&mut self, id: StreamId, absence: Absence) {
         let Some(stream) = self.streams.remove(&id) else { return };
         for (target, held) in stream.targets {
             if held.is_owned {
                 self.series -= held.series();
                 self.owners.release(held.labels(), Owner { stream: id, target });
+                self.departed.note(held.labels().clone(), absence);
             }
         }
     }
@@ -338,7 +363,9 @@ impl ClusterState {
         let revoked = |stream: &Stream| !policy.names(&stream.collector);
         let over: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
-        over.into_iter().for_each(|id| self.remove_stream(id));
+        self.generation = shared.next_generation();
+        let absence = Absence::Since(self.generation);
+        over.into_iter().for_each(|id| self.remove_stream(id, absence));
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {
             for target in self.stream(*id).targets.keys().copied().collect::<Vec<_>>() {

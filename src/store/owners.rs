@@ -66,11 +66,13 @@ impl Owners {
         Claim::TakenFrom(std::mem::replace(owner, claimed))
     }
 
-    /// The target is gone, or has other labels now.
-    pub(super) fn release(&mut self, labels: &Labels, owner: Owner) {
-        if self.0.get(labels) == Some(&owner) {
+    /// The target is gone, or has other labels now; says whether it was this owner's.
+    pub(super) fn release(&mut self, labels: &Labels, owner: Owner) -> bool {
+        let is_owner = self.0.get(labels) == Some(&owner);
+        if is_owner {
             self.0.remove(labels);
         }
+        is_owner
     }
 }
 

@@ -1,22 +1,38 @@
-//! Series of a target that readers saw end and that are back.
+//! Series and targets that readers saw end and that are back.
 //!
 //! A reader that keeps timestamps and tracks staleness marks a series that a page lacks as ended at the time of that page. The
 //! series' next sample has the time of its scrape, which may have begun before that page was asked for; then it lies before
-//! the reader's own mark and is refused as out of order. So the store remembers of each series that is back which view was the
-//! first without it. Who knows which views a reader was shown can tell what the reader would refuse, and leave it out.
+//! the reader's own mark and is refused as out of order. So the store remembers since when a series or a target that is back
+//! was missing. Who knows which views a reader was shown can tell what the reader would refuse, and leave it out.
 //!
-//! Invariant: a slot is in `gone` only while it has no sample, and in `back` only while it has one. Both are bounded.
+//! Invariant: a slot is in `gone` only while it has no sample, and in `back` only while it has one. Everything is bounded: what
+//! is forgotten is shown in any case.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::view::{Generation, TargetView};
-use crate::model::{Timestamp, is_stale, stale_nan};
+use crate::model::{Labels, Timestamp, is_stale, stale_nan};
 use crate::snapshot::{Beside, CHUNK_SLOTS, Column, ColumnChunk, SlotSet};
 
 /// Views in which a series still counts as back: a collector whose clock lags sends more than one sample that a reader refuses.
 const BACK_VIEWS: u8 = 8;
-/// Entries that a target remembers for each of its chunks; older ones are forgotten, and their series shown in any case.
-const GONE_PER_CHUNK: usize = 8;
+/// Entries that a target remembers for each of its chunks; older ones are forgotten.
+const GONE_PER_CHUNK: usize = 16;
+/// Targets of a cluster that are remembered; where there are more, the older half is forgotten.
+const DEPARTED_MAX: usize = 1 << 14;
+
+/// Which pages lacked something that is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// All before this view: it is new to this gateway, which may have started after readers saw it.
+    Before(Generation),
+    /// Those of this view and later ones.
+    Since(Generation),
+    /// Those after this moment, at which silence ended it.
+    Silent(Instant),
+}
 
 /// Series of one chunk that ended together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,16 +102,58 @@ impl Returns {
     }
 }
 
+/// The targets of a cluster that are gone, by their labels.
+#[derive(Debug, Default)]
+pub(super) struct Departed(HashMap<Arc<Labels>, (u64, Absence), foldhash::fast::FixedState>, u64);
+
+impl Departed {
+    /// The target is gone.
+    pub(super) fn note(&mut self, labels: Arc<Labels>, absence: Absence) {
+        self.1 += 1;
+        self.0.insert(labels, (self.1, absence));
+        if self.0.len() > DEPARTED_MAX {
+            let mut ages: Vec<u64> = self.0.values().map(|(age, _)| *age).collect();
+            let (_, middle, _) = ages.select_nth_unstable(DEPARTED_MAX / 2);
+            let middle = *middle;
+            self.0.retain(|_, (age, _)| *age > middle);
+        }
+    }
+
+    /// The target is there with the view `now`: which pages lacked it; `None` where it left and came with the same view.
+    pub(super) fn take(&mut self, labels: &Labels, now: Generation) -> Option<Absence> {
+        let absence = self.0.remove(labels).map_or(Absence::Before(now), |(_, absence)| absence);
+        (absence != Absence::Since(now)).then_some(absence)
+    }
+}
+
+/// For how many more views a target counts as back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arrived(Option<(Absence, u8)>);
+
+impl Arrived {
+    pub(super) fn after(absence: Absence) -> Arrived {
+        Arrived(Some((absence, 0)))
+    }
+
+    /// What its next view says.
+    pub(super) fn next(&mut self) -> Option<Absence> {
+        let (absence, shown) = self.0?;
+        self.0 = (shown + 1 < BACK_VIEWS).then_some((absence, shown + 1));
+        Some(absence)
+    }
+}
+
 impl TargetView {
+    /// Whether a reader would refuse all of it: it marked the target's series as ended later than they were scraped.
+    pub(super) fn is_refused(&self, marked: impl Fn(Absence) -> Option<Timestamp>) -> bool {
+        self.absence.and_then(marked).is_some_and(|marked| self.started <= marked)
+    }
+
     /// The view without the samples that a reader would refuse, and how many these are; `None` where it takes all.
-    /// `marked` gives the time of the first page without the series of a generation.
-    pub(super) fn without_refused(
-        &self,
-        marked: impl Fn(Generation) -> Option<Timestamp>,
-    ) -> Option<(TargetView, usize)> {
+    pub(super) fn without_refused(&self, marked: impl Fn(Absence) -> Option<Timestamp>) -> Option<(TargetView, usize)> {
         let mut refused = Vec::new();
         for ended in self.back.iter() {
-            let Some(marked) = marked(ended.generation) else { continue };
+            let Some(marked) = marked(Absence::Since(ended.generation)) else { continue };
             let slots = slots_of(ended).filter(|slot| (*slot as usize) < self.column.len());
             refused.extend(slots.filter(|slot| self.timestamp_of(*slot) <= marked));
         }
@@ -178,6 +236,22 @@ mod tests {
         returns.follow(&there, &gone, 1);
         returns.forget(&[(0, [1 << 7, 0, 0, 0])]);
         assert_eq!(slots(&returns.follow(&gone, &there, 2)), [(8, 1)]);
+    }
+
+    #[test]
+    fn departed_targets_are_remembered_the_newest_of_them() {
+        let mut departed = Departed::default();
+        let labels = |number: usize| Labels::from_pairs([("instance", number.to_string().as_str())]);
+        for number in 0..2 * DEPARTED_MAX {
+            departed.note(Arc::new(labels(number)), Absence::Since(7));
+        }
+        assert!(departed.0.len() <= DEPARTED_MAX);
+        let newest = labels(2 * DEPARTED_MAX - 1);
+        assert_eq!(departed.take(&newest, 9), Some(Absence::Since(7)));
+        assert_eq!(departed.take(&newest, 9), Some(Absence::Before(9)), "it is there");
+        assert_eq!(departed.take(&labels(0), 9), Some(Absence::Before(9)), "forgotten");
+        departed.note(Arc::new(labels(0)), Absence::Since(9));
+        assert_eq!(departed.take(&labels(0), 9), None, "it was never missing");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::admit::{AdmittedChunk, TargetRules};
 use super::drops::{DropCounts, DropReason};
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
-use super::returns::Returns;
+use super::returns::{Absence, Arrived, Returns};
 use super::view::{Generation, TargetView};
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
 use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState, redefined};
@@ -32,6 +32,9 @@ pub(super) struct HeldTarget {
     pub(super) is_owned: bool,
     pub(super) view: Option<Arc<TargetView>>,
     returns: Returns,
+    /// Whether nobody has seen it here yet.
+    is_new: bool,
+    arrived: Arrived,
 }
 
 impl HeldTarget {
@@ -48,6 +51,8 @@ impl HeldTarget {
             is_owned: false,
             view: None,
             returns: Returns::default(),
+            is_new: true,
+            arrived: Arrived::default(),
         };
         held.admit_chunks(&state.column, layouts);
         held
@@ -57,7 +62,7 @@ impl HeldTarget {
     pub(super) fn refresh(&mut self, state: &TargetState, policy: &Arc<ClusterPolicy>, layouts: &Layouts) -> bool {
         let before = self.rules.labels.clone();
         if !self.is_of(state) {
-            (self.view, self.returns) = (None, Returns::default());
+            (self.view, self.returns, self.is_new) = (None, Returns::default(), true);
         }
         if !self.rules.is_for(policy, &state.labels) {
             self.rules = TargetRules::new(policy, &state.labels);
@@ -171,8 +176,21 @@ impl HeldTarget {
             report: state.report,
             beside,
             back,
+            absence: self.arrived.next(),
         }));
         losses
+    }
+
+    /// Readers see it from now on, for the first time here; what they saw of it before was `absence` ago.
+    pub(super) fn arrive(&mut self, absence: impl FnOnce() -> Option<Absence>) {
+        if std::mem::take(&mut self.is_new)
+            && let Some(absence) = absence()
+        {
+            self.arrived = Arrived::after(absence);
+            if let Some(view) = &mut self.view {
+                Arc::make_mut(view).absence = Some(absence);
+            }
+        }
     }
 
     /// After a change of layout alone: the same sample under the new layout.

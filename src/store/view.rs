@@ -11,7 +11,7 @@ use super::cluster::CollectorSeen;
 use super::facts::ClusterFacts;
 use super::inventory::ClusterPolicy;
 use super::layout::Layout;
-use super::returns::Ended;
+use super::returns::{Absence, Ended};
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{Beside, Column, Outcome, Report, StreamId};
 
@@ -39,6 +39,8 @@ pub struct TargetView {
     pub beside: Arc<Beside>,
     /// Series that readers saw end and that are back since a view or a few.
     pub back: Arc<[Ended]>,
+    /// Which pages lacked the whole target, while it is there since a view or a few.
+    pub absence: Option<Absence>,
 }
 
 impl TargetView {
@@ -121,17 +123,22 @@ pub struct SiteView {
 
 impl SiteView {
     /// Leaves out the samples that a reader would refuse because it marked their series as ended later than they were taken;
-    /// says how many these are. `marked` gives the time of the first page on which the reader saw this cluster in this
-    /// generation or a later one.
-    pub fn leave_out_refused(&mut self, marked: impl Fn(&ClusterPolicy, Generation) -> Option<Timestamp>) -> usize {
-        let mut left_out = 0;
-        for site in self.targets.iter_mut().filter(|site| !site.target.back.is_empty()) {
-            let policy = &self.clusters[site.cluster as usize].policy;
-            if let Some((view, samples)) = site.target.without_refused(|generation| marked(policy, generation)) {
+    /// says how many series these are. `marked` gives the time of the first page of a cluster that the reader was shown
+    /// and that lacked something so.
+    pub fn leave_out_refused(&mut self, marked: impl Fn(&ClusterPolicy, Absence) -> Option<Timestamp>) -> usize {
+        let (mut left_out, clusters) = (0, &self.clusters);
+        self.targets.retain_mut(|site| {
+            let marked = |absence| marked(&clusters[site.cluster as usize].policy, absence);
+            if site.target.is_refused(marked) {
+                left_out += site.target.layout.live();
+                return false;
+            }
+            if let Some((view, samples)) = site.target.without_refused(marked) {
                 site.target = Arc::new(view);
                 left_out += samples;
             }
-        }
+            true
+        });
         left_out
     }
 }

@@ -115,3 +115,65 @@ async fn samples_with_timestamps_of_their_own_are_judged_by_these() {
     scene.push(&format!("a 1 {before}\nb 1 {after}\n"));
     assert_eq!(scene.names(PROMETHEUS).await, "b", "only a lies before the mark");
 }
+
+#[tokio::test]
+async fn a_target_that_discovery_gave_back_comes_with_its_next_sample() {
+    let mut scene = Scene::new();
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+    scene.gateway.pass(5);
+    scene.collector.without_page(&NODE, scene.gateway.now() - 7000, Outcome::Gone);
+    scene.gateway.take("alpha", &mut scene.collector);
+    assert_eq!(scene.names(PROMETHEUS).await, "");
+    scene.gateway.pass(5);
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "");
+    assert_eq!(scene.names(PERSON).await, "a");
+    scene.gateway.pass(5);
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+}
+
+#[tokio::test]
+async fn a_backlog_after_a_long_silence_is_not_shown_until_it_has_passed_the_mark() {
+    let mut scene = Scene::new();
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+    scene.gateway.pass(61);
+    assert_eq!(scene.names(PROMETHEUS).await, "", "silence ended it, no frame did");
+    scene.gateway.pass(60);
+    let (mut run, now) = (Collector::new(2, START + 1), scene.gateway.now());
+    for seconds_ago in [90, 75, 60] {
+        run.scrape(&NODE, now - 1000 * seconds_ago, "a 1\n");
+        scene.gateway.take("alpha", &mut run);
+        assert_eq!(scene.names(PROMETHEUS).await, "", "{seconds_ago}");
+    }
+    run.scrape(&NODE, now - 45_000, "a 1\n");
+    scene.gateway.take("alpha", &mut run);
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+}
+
+#[tokio::test]
+async fn what_was_there_before_the_gateway_started_may_have_been_marked_on_its_first_page() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.names(PROMETHEUS).await, "");
+    scene.gateway.pass(5);
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "");
+    assert_eq!(scene.names(OTHER).await, "a", "this one's first page has it");
+    scene.gateway.pass(5);
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+}
+
+#[tokio::test]
+async fn a_new_run_of_a_collector_takes_nothing_away() {
+    let mut scene = Scene::new();
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+    scene.gateway.pass(5);
+    assert_eq!(scene.names(PROMETHEUS).await, "a");
+    scene.collector = Collector::new(2, START + 1);
+    scene.push("a 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "a", "the target was never missing");
+}

@@ -105,7 +105,7 @@ impl LeftOut {
 /// Runs the soak to its end.
 pub(crate) fn run(plan: &Plan) -> Report {
     let mut soak = Soak::start(plan);
-    let (start, mut minute) = (Instant::now(), 0);
+    let (start, mut minute, mut said) = (Instant::now(), 0, 0);
     let mut next_restart = start + soak.dice.between(plan.calm);
     while start.elapsed() < plan.length {
         std::thread::sleep(LOOK);
@@ -118,7 +118,7 @@ pub(crate) fn run(plan: &Plan) -> Report {
         }
         if plan.is_verbose && start.elapsed().as_secs() / 60 > minute {
             minute = start.elapsed().as_secs() / 60;
-            eprintln!("minute {minute}: {} restarts, {}", soak.restarts.len(), soak.refusals.summary(&soak.restarts));
+            soak.say(minute, &mut said);
         }
     }
     soak.report()
@@ -164,6 +164,19 @@ impl Soak<'_> {
         let there = self.prometheus.query("soak_marker");
         self.vanishings.look(now, there.into_keys(), &self.restarts);
         self.left_out.read(&self.site);
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let refused = self.refusals.faults(&self.restarts);
+        refused.into_iter().chain(self.vanishings.faults()).collect()
+    }
+
+    /// How it goes, with the faults beyond the first `said`.
+    fn say(&self, minute: u64, said: &mut usize) {
+        eprintln!("minute {minute}: {} restarts, {}", self.restarts.len(), self.refusals.summary(&self.restarts));
+        let faults = self.faults();
+        faults.iter().skip(*said).for_each(|fault| eprintln!("  {fault}"));
+        *said = faults.len();
     }
 
     /// Kills or ends the gateway, a collector, or both, and starts them again a little later.
@@ -214,11 +227,10 @@ impl Soak<'_> {
     fn report(mut self) -> Report {
         self.look();
         let counted: Vec<f64> = REFUSED.iter().map(|what| self.prometheus.own_metric(&refused_metric(what))).collect();
-        let mut faults = self.refusals.faults(&self.restarts);
+        let mut faults = self.faults();
         if counted.iter().sum::<f64>() != self.refusals.total() as f64 {
             faults.push(format!("Prometheus counts {counted:?} refused, its log has {}", self.refusals.total()));
         }
-        faults.extend(self.vanishings.faults());
         let mut text = String::new();
         let mut row = |what: &str, found: String| writeln!(text, "{what:<66} {found}").expect("a string takes all");
         row("length", format!("{:?}", self.plan.length));
