@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | a native histogram that the job does not ask for | yes | no | no |
 //! | dropped by relabelling | yes | no | no |
-//! | duplicate, out of order, too far ahead | yes | yes | no, but for a line that spells a series of this page otherwise |
+//! | duplicate, out of order, too far ahead | yes | yes | only where what stands in the way is on the same page |
 //! | a float over `sample_limit`, a histogram over its bucket limit (the scrape fails) | yes | yes | no |
 //! | taken | yes | yes | yes |
 //!
@@ -287,6 +287,11 @@ impl<'c> PageReader<'c> {
             Placed::Duplicate => {
                 self.reading.duplicates += 1;
                 return Ok(false);
+            }
+            // Prometheus finds this out only when it stores the page: the line is as good as any other.
+            Placed::Overtaken => {
+                self.reading.out_of_order += 1;
+                return Ok(true);
             }
             Placed::OutOfOrder => {
                 self.reading.out_of_order += 1;

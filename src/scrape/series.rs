@@ -64,6 +64,8 @@ pub(super) enum Placed {
     Duplicate,
     /// The page itself has another value for the series at this time, under another spelling of its labels.
     Repeated,
+    /// The page itself has a newer sample for the series, which before the page had none.
+    Overtaken,
     /// The series has a newer sample already.
     OutOfOrder,
 }
@@ -201,6 +203,9 @@ impl Series {
             && newest_value.to_bits() == value.to_bits()
             && histogram.is_none_or(|own| histograms.get(&slot).is_some_and(|known| known.histogram == *own));
         let placed = match newest {
+            Some(newest) if own < newest && on_page && self.last_time(slot).is_none_or(|before| before < own) => {
+                Placed::Overtaken
+            }
             Some(newest) if own < newest => Placed::OutOfOrder,
             Some(newest) if own == newest && !is_same && on_page => Placed::Repeated,
             Some(newest) if own == newest && !is_same => Placed::Duplicate,

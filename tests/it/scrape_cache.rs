@@ -199,6 +199,16 @@ fn a_second_spelling_of_a_series_counts_as_added_once() {
 }
 
 #[test]
+fn a_sample_older_than_another_of_its_page_counts_as_added_once() {
+    let mut probe = Probe::new(&job());
+    probe.now = 9 * MINUTE;
+    let first = probe.up("a 1\na{} 3 599999\n");
+    assert_eq!((first.out_of_order, counts(first)), (1, (2, 2, 2)));
+    let second = probe.up("a 1\na{} 3 599999\n");
+    assert_eq!((second.out_of_order, counts(second)), (1, (2, 2, 0)));
+}
+
+#[test]
 fn a_label_given_twice_is_none_if_one_of_its_values_is_empty() {
     let mut probe = Probe::new(&job());
     probe.up("a{x=\"1\",x=\"\"} 1\nb{x=\"\",x=\"1\",y=\"2\"} 2\nc{x=\"1\",x=\"2\",\"x\"=\"\"} 3\n");
