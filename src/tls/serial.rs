@@ -41,6 +41,9 @@ impl Serial {
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("00");
+        }
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }
@@ -78,6 +81,12 @@ mod tests {
         for spelling in ["0aff", "aff", "0A:FF", "000aff"] {
             assert_eq!(spelling.parse::<Serial>().as_ref(), Ok(&number), "{spelling}");
         }
+    }
+
+    #[test]
+    fn zero_is_written_so_that_it_can_be_read() {
+        let zero = Serial::from_octets(&[0, 0]);
+        assert_eq!((zero.to_string().as_str(), "0".parse()), ("00", Ok(zero)));
     }
 
     #[test]
