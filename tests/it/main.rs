@@ -1,6 +1,7 @@
 //! Contracts and end-to-end tests, one binary: each module here is one subject, seen through public functions or the
 //! real program.
 
+mod adversarial_pages;
 mod always_there;
 mod certs;
 mod check_push;
@@ -9,6 +10,7 @@ mod config;
 mod demo;
 mod discovery;
 mod exposition;
+mod exposition_document;
 mod exposition_protobuf;
 mod exposition_roundtrip;
 mod federate;
@@ -16,6 +18,7 @@ mod federate_peers;
 mod metrics_page;
 mod net;
 mod net_client;
+mod pages_against_prometheus;
 mod peers;
 mod peers_protobuf;
 mod protobuf_messages;
