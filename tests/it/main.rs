@@ -15,6 +15,8 @@ mod exposition_protobuf;
 mod exposition_roundtrip;
 mod federate;
 mod federate_peers;
+mod fuzz_corpus;
+mod fuzz_seeds;
 mod metrics_page;
 mod net;
 mod net_client;
