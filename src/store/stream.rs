@@ -145,10 +145,10 @@ impl Stream {
 
     pub(super) fn rebuild_view(&mut self) {
         if self.is_reordered {
-            let mut order: Vec<u32> =
-                self.targets.iter().filter(|(_, held)| held.is_owned).map(|(target, _)| *target).collect();
-            order.sort_by_key(|target| self.targets[target].labels().clone());
-            (self.order, self.is_reordered) = (order, false);
+            let owned = self.targets.iter().filter(|(_, held)| held.is_owned);
+            let mut order: Vec<(&Arc<Labels>, u32)> = owned.map(|(target, held)| (held.labels(), *target)).collect();
+            order.sort_unstable();
+            (self.order, self.is_reordered) = (order.into_iter().map(|(_, target)| target).collect(), false);
         }
         let shown = self.order.iter().filter_map(|target| self.targets[target].view.clone());
         let targets: Arc<[Arc<TargetView>]> = shown.collect();
