@@ -1,7 +1,9 @@
 //! Successive pages of a target through its page cache: megabytes and samples a second.
 //!
 //! `steady` is what a collector does all day: the next page of the same target, 40 % of its values changed. `first` is a
-//! page whose series are all new, `churn` one where 2 % of the series are replaced by others at each scrape.
+//! page whose series are all new, `churn` one where 2 % of the series are replaced by others at each scrape. `protobuf` is
+//! the same page in protobuf, its bytes counted as those of the text page; `native` a page of native histograms, all of
+//! which changed.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,10 +12,19 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use fedgate::config::ScrapeConfig;
-use fedgate::exposition::Format;
-use fedgate::model::{Labels, Timestamp};
+use fedgate::exposition::{
+    Entry, Format, SampleLine, parser, write_counter, write_family_head, write_gauge, write_label_pair, write_metric,
+    write_native_histogram, write_varint,
+};
+use fedgate::model::{
+    Buckets, Counts, HistogramCounts, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, MetricType, NativeHistogram,
+    ResetHint, Span, Timestamp,
+};
 use fedgate::scrape::{PageCache, Rules, SeriesBudget, Timing};
 use fedgate::snapshot::{Outcome, Report};
+
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -61,14 +72,19 @@ impl Target {
     fn new() -> Target {
         let labels = Arc::new(Labels::from_pairs([("job", "node"), ("instance", "n0001:9100")]));
         let budget = Arc::new(SeriesBudget::new(usize::MAX));
-        let rules = Rules::new(&ScrapeConfig::default()).expect("no pattern");
+        let job = ScrapeConfig { scrape_native_histograms: Some(true), ..ScrapeConfig::default() };
+        let rules = Rules::new(&job).expect("no pattern");
         Target { cache: PageCache::new(labels.clone(), labels, budget), rules, now: 0 }
     }
 
     fn scrape(&mut self, page: &str) {
+        self.scrape_as(Format::Text, page.as_bytes());
+    }
+
+    fn scrape_as(&mut self, format: Format, page: &[u8]) {
         self.now += 15_000;
         let started = Timestamp(self.now);
-        let (reading, result) = self.cache.read(page.as_bytes(), Format::Text, started, &self.rules);
+        let (reading, result) = self.cache.read(page, format, started, &self.rules);
         result.expect("a good page");
         black_box(reading);
         black_box(self.cache.scrape(Timing { started, duration: Duration::ZERO }, Outcome::Up, Report::default()));
@@ -118,4 +134,123 @@ fn first_10_000_series(bencher: Bencher) {
     let page = jobs_page(10_000, 0);
     let bencher = bencher.counter(BytesCount::of_str(&page)).counter(ItemsCount::new(samples(&page)));
     bencher.with_inputs(Target::new).bench_local_refs(|target| target.scrape(&page));
+}
+
+/// Appends a family that `write` writes, behind its length.
+fn put_family(page: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut family = Vec::new();
+    write(&mut family);
+    write_varint(page, family.len() as u64);
+    page.extend_from_slice(&family);
+}
+
+fn put_sample(family: &mut Vec<u8>, sample: &SampleLine<'_>, kind: MetricType) {
+    let mut labels = LabelsBuilder::default();
+    sample.labels(&mut labels).expect("a good page");
+    write_metric(family, |metric| {
+        for (name, value) in labels.iter().filter(|(name, _)| *name != METRIC_NAME) {
+            write_label_pair(metric, name, value);
+        }
+        match kind {
+            MetricType::Counter => write_counter(metric, sample.value, None, Some(Timestamp(1_700_000_000_000))),
+            _ => write_gauge(metric, sample.value),
+        }
+    });
+}
+
+/// A text page in protobuf: a family for each metric name, gauges but for the counters.
+fn protobuf_of(page: &str) -> Vec<u8> {
+    let (mut families, mut kind): (Vec<(String, MetricType, Vec<u8>)>, _) = (Vec::new(), MetricType::Unknown);
+    let mut parser = parser(Format::Text, page.as_bytes());
+    while let Some(entry) = parser.next().expect("a good page") {
+        match entry {
+            Entry::Type { kind: own, .. } => kind = own,
+            Entry::Sample(sample) => {
+                let name = sample.pairs().find(|pair| pair.name.is_none()).expect("a name").value;
+                if families.last().is_none_or(|(last, ..)| last != name) {
+                    families.push((name.to_owned(), kind, Vec::new()));
+                }
+                let (_, kind, metrics) = families.last_mut().expect("one was pushed");
+                put_sample(metrics, &sample, *kind);
+            }
+            _ => {}
+        }
+    }
+    let mut page = Vec::new();
+    for (name, kind, metrics) in families {
+        let kind = if kind == MetricType::Counter { kind } else { MetricType::Gauge };
+        put_family(&mut page, |family| {
+            write_family_head(family, &name, "What this metric says, in some words.", kind, "");
+            family.extend_from_slice(&metrics);
+        });
+    }
+    page
+}
+
+fn run_protobuf(bencher: Bencher, text: &[String]) {
+    let pages: Vec<Vec<u8>> = text.iter().map(|page| protobuf_of(page)).collect();
+    let mut target = Target::new();
+    for page in &pages {
+        target.scrape_as(Format::Protobuf, page);
+    }
+    let mut nth = 0;
+    let bencher = bencher.counter(BytesCount::of_str(&text[0])).counter(ItemsCount::new(samples(&text[0])));
+    bencher.bench_local(|| {
+        nth = (nth + 1) % pages.len();
+        target.scrape_as(Format::Protobuf, &pages[nth]);
+    });
+}
+
+#[divan::bench]
+fn protobuf_node_exporter(bencher: Bencher) {
+    run_protobuf(bencher, &pages(NODE, 16));
+}
+
+#[divan::bench]
+fn protobuf_slurm_exporter(bencher: Bencher) {
+    run_protobuf(bencher, &pages(SLURM, 16));
+}
+
+#[divan::bench]
+fn protobuf_10_000_series(bencher: Bencher) {
+    run_protobuf(bencher, &pages(&jobs_page(10_000, 0), 8));
+}
+
+/// 1,000 native histograms of 40 buckets each.
+fn native_page(round: u64) -> Vec<u8> {
+    let counts: Vec<u64> = (0..40).map(|bucket| 100 + round + bucket).collect();
+    let spans = vec![Span { offset: -10, length: 20 }, Span { offset: 3, length: 20 }];
+    let counts = Counts { count: counts.iter().sum(), positive: Buckets { spans, counts }, ..Counts::default() };
+    let histogram = NativeHistogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 3,
+        zero_threshold: 1e-9,
+        sum: round as f64,
+        custom_bounds: Vec::new(),
+        counts: HistogramCounts::Integer(counts),
+    };
+    let sample = HistogramSample { histogram, exemplars: Vec::new() };
+    let mut page = Vec::new();
+    put_family(&mut page, |family| {
+        write_family_head(family, "request_seconds", "Duration of requests.", MetricType::Histogram, "");
+        for handler in 0..1000 {
+            write_metric(family, |metric| {
+                write_label_pair(metric, "handler", &format!("/api/v1/handler/{handler}"));
+                write_native_histogram(metric, &sample, std::iter::empty(), Some(Timestamp(1_700_000_000_000)));
+            });
+        }
+    });
+    page
+}
+
+#[divan::bench]
+fn native_1_000_histograms(bencher: Bencher) {
+    let pages: Vec<Vec<u8>> = (0..8).map(native_page).collect();
+    let mut target = Target::new();
+    let mut nth = 0;
+    let bencher = bencher.counter(BytesCount::new(pages[0].len())).counter(ItemsCount::new(1000usize));
+    bencher.bench_local(|| {
+        nth = (nth + 1) % pages.len();
+        target.scrape_as(Format::Protobuf, &pages[nth]);
+    });
 }
