@@ -34,14 +34,18 @@ impl Format {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentTypeError {
     /// No header, or an empty one.
-    #[error("no Content-Type, expected text/plain or application/openmetrics-text, or a fallback_scrape_protocol")]
+    #[error(
+        "no Content-Type, expected text/plain, application/openmetrics-text or application/vnd.google.protobuf, or a \
+         fallback_scrape_protocol"
+    )]
     Missing,
     /// A header that is no media type with parameters.
     #[error("cannot read Content-Type {0:?}, expected type/subtype; name=value")]
     Malformed(String),
     /// Another media type.
     #[error(
-        "unsupported Content-Type {0:?}, expected text/plain or application/openmetrics-text, or a fallback_scrape_protocol"
+        "unsupported Content-Type {0:?}, expected text/plain, application/openmetrics-text or \
+         application/vnd.google.protobuf, or a fallback_scrape_protocol"
     )]
     Unsupported(String),
 }
@@ -65,6 +69,7 @@ fn declared_format(header: Option<&str>) -> Result<Format, ContentTypeError> {
         "text/plain" if is_version_1() => Ok(Format::Text1),
         "text/plain" => Ok(Format::Text),
         "application/openmetrics-text" => Ok(Format::OpenMetrics),
+        "application/vnd.google.protobuf" => Ok(Format::Protobuf),
         _ => Err(ContentTypeError::Unsupported(header.to_owned())),
     }
 }
@@ -81,6 +86,10 @@ mod tests {
             ("text/plain; version=0.0.4; charset=utf-8; escaping=underscores;", Format::Text),
             ("text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8", Format::Text1),
             ("application/openmetrics-text; version=0.0.1", Format::OpenMetrics),
+            (
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                Format::Protobuf,
+            ),
             ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics),
         ] {
             assert_eq!(format_of_content_type(Some(header), None), Ok(format), "{header}");
