@@ -13,7 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::site::http::{self, Answer, Reply, percent_encoded};
 use super::site::prometheus::{Prometheus, global, has_peer};
 use super::site::{Process, Site, wait_for};
-use crate::protobuf_messages::{self, Message};
+use crate::protobuf_messages;
+use crate::protobuf_page::*;
 
 /// Labels, names and numbers that are easily written wrong; every sample gets a timestamp.
 const ODD: &str = "\
@@ -58,6 +59,8 @@ odd_summary_sum 3
 odd_summary_count 4
 ";
 
+const PROTOBUF_PAGE: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 const TEXT1: &str = "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
 
 /// Gives every sample of a text page the timestamp `at_ms`.
@@ -77,25 +80,60 @@ fn serve_pages() -> u16 {
     ));
     let node = stamped(&node.expect("a fixture"), now_ms - 1_234);
     let odd = stamped(ODD, now_ms - 777);
-    let plain = ODD.as_bytes().to_vec();
+    let custom = odd.clone();
+    let native = native_page(now_ms as u64 - 555);
     http::serve(move |path| {
         let body = match path {
             "/odd" | "/honored" => odd.clone(),
             "/node" => node.clone(),
-            "/plain" => plain.clone(),
+            "/custom" => custom.clone(),
+            "/native" => return Answer { status: 200, content_type: PROTOBUF_PAGE, body: native.clone() },
             _ => return Answer { status: 404, content_type: "text/plain", body: Vec::new() },
         };
         Answer { status: 200, content_type: TEXT1, body }
     })
 }
 
-fn scrape_configs(port: u16) -> String {
-    let job = |name: &str, extra: &str| {
+/// Native histograms of every kind, each with a timestamp.
+fn native_page(at_ms: u64) -> Vec<u8> {
+    let at = |histogram_of: &Message| histogram(histogram_of).number(6, at_ms);
+    let sides = Message::new().number(1, 9).float(2, -1.5).signed(5, -2).float(6, 0.25).number(7, 2);
+    let sides =
+        sides.spans(9, &[(-3, 1), (2, 1)]).signed_list(10, &[1, 1]).spans(12, &[(0, 2)]).signed_list(13, &[3, -2]);
+    let floats = Message::new().float(4, 4.5).float(2, 0.125).signed(5, 8).float(6, 1e-9).float(8, 0.5);
+    let floats = floats.spans(12, &[(-1000, 1), (5, 1)]).float_list(14, &[1.5, 2.5]);
+    let level = Message::new().label("a", "float").message(2, &Message::new().float(1, 3.0)).number(6, at_ms);
+    page(&[
+        family(
+            "native_seconds",
+            HISTOGRAM,
+            &[at(&native()), at(&sides).label("a", "sides"), at(&floats).label("a", "floats")],
+        ),
+        family("native_level", GAUGE_HISTOGRAM, &[at(&sides), at(&native()).label("a", "ints")]),
+        family("native_mixed", HISTOGRAM, &[at(&native())]),
+        family("native_mixed", GAUGE_HISTOGRAM, &[at(&native()).label("a", "gauge")]),
+        family("native_mixed", GAUGE, &[level]),
+    ])
+}
+
+/// The jobs' names and keys, then keys that only fedgate has: to Prometheus they are a flag.
+const JOBS: [(&str, &str, &str); 6] = [
+    ("odd", "", ""),
+    ("honored", "    honor_labels: true\n", ""),
+    ("node", "", ""),
+    ("gone", "", ""),
+    ("native", "    scrape_protocols: [PrometheusProto]\n", "    scrape_native_histograms: true\n"),
+    ("custom", "    convert_classic_histograms_to_nhcb: true\n", "    scrape_native_histograms: true\n"),
+];
+
+fn scrape_configs(port: u16, is_fedgate: bool) -> String {
+    let job = |(name, keys, own): &(&str, &str, &str)| {
+        let own = if is_fedgate { own } else { "" };
         format!(
-            "  - job_name: {name}\n    metrics_path: /{name}\n    static_configs:\n      - targets: [\"127.0.0.1:{port}\"]\n{extra}"
+            "  - job_name: {name}\n    metrics_path: /{name}\n    static_configs:\n      - targets: [\"127.0.0.1:{port}\"]\n{keys}{own}"
         )
     };
-    [job("odd", ""), job("honored", "    honor_labels: true\n"), job("node", ""), job("gone", "")].concat()
+    JOBS.iter().map(job).collect()
 }
 
 struct Pair {
@@ -106,24 +144,29 @@ struct Pair {
 
 impl Pair {
     fn start() -> Pair {
-        let configs = scrape_configs(serve_pages());
+        let port = serve_pages();
         let site = Site::new();
         site.issue("alpha");
         let gateway = site.start_gateway(&site.gateway_config(
             &["alpha"],
             "      external_labels:\n        region: north\n      on_label_conflict: keep\n",
         ));
-        let collector = site.start_collector(&site.collector_config("alpha", &configs));
+        let collector = site.start_collector(&site.collector_config("alpha", &scrape_configs(port, true)));
         let global = global(1) + "  external_labels:\n    cluster: alpha\n    environment: test\n    region: north\n";
-        let prometheus =
-            Prometheus::start_global(&site, "beside", &global, &configs, &["--enable-feature=native-histograms"]);
+        let prometheus = Prometheus::start_global(
+            &site,
+            "beside",
+            &global,
+            &scrape_configs(port, false),
+            &["--enable-feature=native-histograms"],
+        );
         let pair = Pair { site, prometheus, _processes: [gateway, collector] };
         for port in pair.ports() {
             wait_for("every target to be scraped twice", || {
                 let added = http::request(port, "GET", "/federate?match[]=scrape_series_added", &[], "").body;
                 let added = String::from_utf8_lossy(&added).into_owned();
                 let settled = added.lines().filter(|line| is_compared(line) && line.contains("} 0 ")).count();
-                (settled == 4).then_some(())
+                (settled == JOBS.len()).then_some(())
             });
         }
         pair
@@ -174,8 +217,8 @@ fn protobuf_families(body: &[u8]) -> Vec<(String, Vec<String>)> {
     for family in protobuf_messages::delimited(body) {
         let name = family.text(1).to_owned();
         let is_own = name == "up" || name.starts_with("scrape_");
-        let shown = |metric: Message| {
-            let label = |pair: &Message| (pair.text(1).to_owned(), pair.text(2).to_owned());
+        let shown = |metric: protobuf_messages::Message| {
+            let label = |pair: &protobuf_messages::Message| (pair.text(1).to_owned(), pair.text(2).to_owned());
             let is_collectors =
                 metric.messages(1).any(|pair| label(&pair) == ("job".to_owned(), "fedgate-collector".to_owned()));
             let masks: &[u64] = if name == "scrape_duration_seconds" {
@@ -299,6 +342,12 @@ const SELECTORS: &[&str] = &[
     "odd_histogram_bucket{le=\"1\"}",
     "odd_summary{quantile=\"0.5\"}",
     "odd_bare",
+    "native_seconds",
+    "native_seconds{a=\"floats\"}",
+    "{__name__=~\"native_.*\"}",
+    "native_mixed",
+    "odd_histogram",
+    "{__name__=~\"odd_hist.*\",job=\"custom\"}",
     "no_such_metric",
     "{}",
     "{,}",

@@ -22,6 +22,7 @@ mod net;
 mod net_client;
 mod pages_against_prometheus;
 mod peers;
+mod peers_native;
 mod peers_protobuf;
 mod protobuf_messages;
 mod protobuf_page;
