@@ -36,7 +36,7 @@ fn main() {
 }
 
 fn measure_site() {
-    let path = shape::produced();
+    let path = shape::produced(shape::Order::Family);
     let idle = shape::resident();
     let store = shape::store();
     let series = (shape::CLUSTERS * shape::SERIES) as f64;

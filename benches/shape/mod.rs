@@ -24,10 +24,19 @@ pub(crate) const INTERVAL_MS: i64 = 15_000;
 const MODES: [&str; 8] = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
 const NODES: usize = 40;
 
+/// How a cluster's page is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// All nodes' series of a family, then the next family, as exporters write their pages.
+    Family,
+    /// All series of a node, then the next node, with a family for each: some two series of a name in a chunk.
+    Node,
+}
+
 /// Writes the frames of all rounds of all clusters, in the order in which a gateway gets them.
-pub(crate) fn produce(path: &Path) {
+pub(crate) fn produce(path: &Path, order: Order) {
     let mut file = std::io::BufWriter::new(File::create(path).expect("a file to write to"));
-    let mut clusters: Vec<Producer> = (0..CLUSTERS).map(Producer::new).collect();
+    let mut clusters: Vec<Producer> = (0..CLUSTERS).map(|number| Producer::new(number, order)).collect();
     for round in 0..ROUNDS {
         for (number, cluster) in clusters.iter_mut().enumerate() {
             for frame in cluster.round(round) {
@@ -49,7 +58,7 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(number: usize) -> Producer {
+    fn new(number: usize, order: Order) -> Producer {
         let mut id = [7; 16];
         id[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let encoder = Encoder::new(StreamId(id), Timestamp(START), FrameLimits::default());
@@ -59,7 +68,7 @@ impl Producer {
         ]);
         let mut table = SlotTable::new();
         for series in 0..SERIES {
-            let (labels, family, kind) = series_of(number, series);
+            let (labels, family, kind) = series_of(number, series, order);
             let all = with_target(&labels, &target);
             let metadata = Metadata { kind, help: format!("Help of {family}.").into(), unit: "".into() };
             table.insert(OwnLabels::between(&all, &target), &family, &metadata).expect("room");
@@ -98,9 +107,11 @@ fn with_target(series: &Labels, target: &Labels) -> Labels {
 }
 
 /// Labels, family and type of one series of a cluster.
-fn series_of(cluster: usize, series: usize) -> (Labels, String, MetricType) {
-    // A page is ordered by family.
-    let (node, number) = (series % NODES, series / NODES);
+fn series_of(cluster: usize, series: usize, order: Order) -> (Labels, String, MetricType) {
+    let (node, number) = match order {
+        Order::Family => (series % NODES, series / NODES),
+        Order::Node => (series / (SERIES / NODES), series % (SERIES / NODES)),
+    };
     let host = format!("node{node:04}.c{cluster:03}.hpc.example");
     let (name, kind, first, second) = match number {
         0..64 => (
@@ -118,17 +129,19 @@ fn series_of(cluster: usize, series: usize) -> (Labels, String, MetricType) {
         _ => ("", MetricType::Gauge, ("partition", "batch".to_owned()), ("state", "allocated".to_owned())),
     };
     let gauge = format!("slurm_node_gauge_{number:03}");
-    let name = if name.is_empty() { gauge.as_str() } else { name };
+    let is_gauge = name.is_empty() || order == Order::Node;
+    let (name, kind) = if is_gauge { (gauge.as_str(), MetricType::Gauge) } else { (name, kind) };
     let pairs =
         [(METRIC_NAME, name), (first.0, first.1.as_str()), (second.0, second.1.as_str()), ("node", host.as_str())];
     (Labels::from_pairs(pairs), name.to_owned(), kind)
 }
 
 /// A file with [`produce`]'s frames, made by another process so that its memory is not counted here.
-pub(crate) fn produced() -> PathBuf {
+pub(crate) fn produced(order: Order) -> PathBuf {
     let path = std::env::temp_dir().join(format!("fedgate-bench-{}.frames", std::process::id()));
     let this = std::env::current_exe().expect("the bench's own path");
-    let done = std::process::Command::new(this).arg("produce").arg(&path).status().expect("the bench runs itself");
+    let word = if order == Order::Node { "produce-by-node" } else { "produce-by-family" };
+    let done = std::process::Command::new(this).arg(word).arg(&path).status().expect("the bench runs itself");
     assert!(done.success());
     path
 }
@@ -136,13 +149,13 @@ pub(crate) fn produced() -> PathBuf {
 /// True where this process is the one that produces.
 pub(crate) fn is_producer() -> bool {
     let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().position(|argument| argument == "produce") {
-        Some(at) => {
-            produce(Path::new(&arguments[at + 1]));
-            true
+    for (word, order) in [("produce-by-family", Order::Family), ("produce-by-node", Order::Node)] {
+        if let Some(at) = arguments.iter().position(|argument| argument == word) {
+            produce(Path::new(&arguments[at + 1]), order);
+            return true;
         }
-        None => false,
     }
+    false
 }
 
 pub(crate) fn store() -> Store {
@@ -157,31 +170,46 @@ pub(crate) fn store() -> Store {
 
 /// Applies round after round; `after` sees each one's number and CPU time.
 pub(crate) fn replay(store: &Store, path: &Path, mut after: impl FnMut(usize, Duration)) {
+    for (round, pushes) in rounds(path).enumerate() {
+        let before = cpu_time();
+        pushes.iter().for_each(|push| push.apply(store));
+        after(round, cpu_time() - before);
+    }
+}
+
+/// A frame as a gateway gets it.
+pub(crate) struct Push {
+    pub(crate) cluster: Arc<str>,
+    bytes: Vec<u8>,
+    wall: Timestamp,
+}
+
+impl Push {
+    pub(crate) fn apply(&self, store: &Store) {
+        let (wall, monotonic) = (self.wall, Instant::now());
+        let collector = self.cluster.clone();
+        let arrival = Arrival { collector, certificate_expires: wall, clock_skew_ms: None, wall, monotonic };
+        let (frame, _) = Frame::parse(&self.bytes, store.frame_limits()).expect("our own frame");
+        store.apply(&self.cluster, &frame, &arrival).expect("frames in order");
+    }
+}
+
+/// The rounds of a file, each read when it is asked for.
+pub(crate) fn rounds(path: &Path) -> impl Iterator<Item = Vec<Push>> + use<> {
     let mut file = std::io::BufReader::new(File::open(path).expect("the produced file"));
-    let limits = FrameLimits::default();
     let names: Vec<Arc<str>> = (0..CLUSTERS).map(|number| format!("c{number:03}").into()).collect();
-    for round in 0..ROUNDS {
-        let mut pushes = Vec::new();
+    (0..ROUNDS).map(move |round| {
+        let (mut pushes, wall) = (Vec::new(), Timestamp(START + round as i64 * INTERVAL_MS));
         loop {
             let cluster = read_u32(&mut file);
             if cluster == u32::MAX {
-                break;
+                return pushes;
             }
-            let mut frame = vec![0; read_u32(&mut file) as usize];
-            file.read_exact(&mut frame).expect("a whole frame");
-            pushes.push((cluster as usize, frame));
+            let mut bytes = vec![0; read_u32(&mut file) as usize];
+            file.read_exact(&mut bytes).expect("a whole frame");
+            pushes.push(Push { cluster: names[cluster as usize].clone(), bytes, wall });
         }
-        let wall = Timestamp(START + round as i64 * INTERVAL_MS);
-        let monotonic = Instant::now();
-        let before = cpu_time();
-        for (cluster, bytes) in &pushes {
-            let (frame, _) = Frame::parse(bytes, &limits).expect("our own frame");
-            let collector = names[*cluster].clone();
-            let arrival = Arrival { collector, certificate_expires: wall, clock_skew_ms: None, wall, monotonic };
-            store.apply(&names[*cluster], &frame, &arrival).expect("frames in order");
-        }
-        after(round, cpu_time() - before);
-    }
+    })
 }
 
 fn read_u32(file: &mut impl Read) -> u32 {
