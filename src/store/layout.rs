@@ -41,6 +41,7 @@ pub struct IndexedChunk {
     labels: NameList,
     /// For each pair of the chunk, the number of its name in `labels`.
     pair_labels: Box<[u16]>,
+    families_hash: u64,
 }
 
 impl IndexedChunk {
@@ -64,9 +65,9 @@ impl IndexedChunk {
         }
         runs.sort_unstable_by_key(|run| (chunk.name(run.id), run.start));
         let names: Vec<&str> = runs.iter().map(|run| chunk.name(run.id)).collect();
-        let names = lists.intern(&names);
+        let (names, families_hash) = (lists.intern(&names), hash_families(&chunk, &runs));
         let (labels, pair_labels) = labels_of(&chunk, lists);
-        IndexedChunk { chunk, names, runs: runs.into(), slots, labels, pair_labels }
+        IndexedChunk { chunk, names, runs: runs.into(), slots, labels, pair_labels, families_hash }
     }
 
     /// The chunk itself.
@@ -77,6 +78,11 @@ impl IndexedChunk {
     /// Its metric names; [`IndexedChunk::runs`] stands beside them.
     pub fn names(&self) -> &NameList {
         &self.names
+    }
+
+    /// Equal where chunks have the same names and say the same of their families.
+    pub fn families_hash(&self) -> u64 {
+        self.families_hash
     }
 
     /// The slots of each of [`IndexedChunk::names`].
@@ -110,6 +116,19 @@ impl IndexedChunk {
     pub fn live(&self) -> usize {
         self.slots.len()
     }
+}
+
+/// xxh3-64 over names, types, help and units.
+fn hash_families(chunk: &Chunk, runs: &[NameRun]) -> u64 {
+    let mut said = Vec::new();
+    for run in runs {
+        let family = chunk.family_of(run.id);
+        for text in [chunk.name(run.id), family.name, family.kind.as_str(), family.help, family.unit] {
+            said.extend_from_slice(text.as_bytes());
+            said.push(0);
+        }
+    }
+    xxhash_rust::xxh3::xxh3_64(&said)
 }
 
 /// The label names of a chunk, and which of them each pair has.

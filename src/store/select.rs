@@ -90,6 +90,12 @@ impl Selection {
         chunk.runs()[usize::from(run.run)].id
     }
 
+    /// Equal for runs of one name that say the same of its family: hash of the chunk's families, number there.
+    pub fn family_key(&self, view: &SiteView, run: &PickedRun) -> (u64, u16) {
+        let chunk = &view.targets[run.target as usize].target.layout.chunks()[run.chunk as usize];
+        (chunk.families_hash(), run.run)
+    }
+
     /// The slots that a run stands for, ascending, within its chunk.
     pub fn slots_of<'a>(&'a self, view: &'a SiteView, run: &PickedRun) -> &'a [u8] {
         if run.first == WHOLE_RUN {

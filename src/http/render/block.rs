@@ -263,7 +263,7 @@ mod tests {
     fn long_page(pieces: usize, begun: Arc<AtomicUsize>) -> PageBody {
         let piece = move |number: usize| -> Piece {
             let (begun, mut line) = (begun.clone(), 0);
-            let lines = if number % 7 == 3 { 0 } else { 1 + number * 997 % 5_000 };
+            let lines = if number % 7 == 3 { 0 } else { 1 + number * 997 % 3_000 };
             Box::new(move |out, bytes| {
                 begun.fetch_add(usize::from(line == 0), Ordering::Relaxed);
                 while line < lines && out.len() < bytes {
@@ -288,10 +288,10 @@ mod tests {
     #[tokio::test]
     async fn bodies_of_many_threads_say_what_one_thread_says() {
         let mut plain = Vec::new();
-        long_page(40, Arc::default()).for_each(|mut piece| while piece(&mut plain, usize::MAX) == Progress::More {});
+        long_page(20, Arc::default()).for_each(|mut piece| while piece(&mut plain, usize::MAX) == Progress::More {});
         for threads in [1, 3, 16] {
             let pool = CpuPool::new(threads).unwrap();
-            let body = |encoding| body_of(&pool, encoding, long_page(40, Arc::default()));
+            let body = |encoding| body_of(&pool, encoding, long_page(20, Arc::default()));
             assert!(collect(body(Encoding::Identity).await).await == plain, "{threads}");
             let gzip = collect(body(Encoding::Gzip).await).await;
             let mut read = Vec::new();
@@ -320,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_pool_delays_what_is_ahead_and_cuts_nothing() {
         let pool = CpuPool::new(AHEAD_MAX).unwrap();
-        let page = || body_of(&pool, Encoding::Identity, long_page(30, Arc::default()));
+        let page = || body_of(&pool, Encoding::Identity, long_page(10, Arc::default()));
         let mut bodies = Vec::new();
         for _ in 0..20 {
             bodies.push(tokio::spawn(collect(page().await)));

@@ -323,11 +323,51 @@ impl Lines {
     }
 }
 
-impl RunLines<'_> {
+/// A pair of a series, ready to be written.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// Empty where the series lacks the label.
+    pub(super) text: &'a [u8],
+    place: Place,
+}
+
+impl<'a> RunLines<'a> {
     /// Appends the line of one slot, without what may follow the timestamp; `open` is the metric name's beginning.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, open: &[u8], chunk: u32, slot: u8, value: f64) {
-        self.write_series(out, open, slot);
+        let parts = self.pairs_of(slot).iter().map(|pair| self.part(*pair));
+        self.write_parts(out, open, chunk, slot, value, parts);
+    }
+
+    /// The slot's own pairs.
+    #[inline]
+    pub(super) fn pairs_of(&self, slot: u8) -> &'a [PairId] {
+        self.chunk.pairs_of(usize::from(slot))
+    }
+
+    /// How long a pair's text is, and where its label stands: to have both near.
+    #[inline]
+    pub(super) fn width(&self, pair: PairId) -> usize {
+        self.chunk.text_of(pair).map_or(0, <[u8]>::len) ^ usize::from(self.pair_labels[usize::from(pair.0)])
+    }
+
+    #[inline]
+    pub(super) fn part(&self, pair: PairId) -> Part<'a> {
+        Part { text: self.chunk.text_of(pair).unwrap_or_default(), place: self.place(pair) }
+    }
+
+    /// The same line, of the slot's parts.
+    #[inline]
+    pub(super) fn write_parts(
+        &self,
+        out: &mut Vec<u8>,
+        open: &[u8],
+        chunk: u32,
+        slot: u8,
+        value: f64,
+        parts: impl Iterator<Item = Part<'a>>,
+    ) {
+        self.write_series(out, open, slot, parts);
         self.lines.style.write_value(out, value);
         if self.site.target.beside.timestamps.is_empty() {
             out.extend_from_slice(self.text.stamp());
@@ -339,20 +379,19 @@ impl RunLines<'_> {
     }
 
     #[inline]
-    fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8) {
+    fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8, parts: impl Iterator<Item = Part<'a>>) {
         let (text, start) = (self.text, out.len());
         out.extend_from_slice(open);
         let (mut done, mut is_special) = (0, text.is_special);
-        for pair in self.chunk.pairs_of(usize::from(slot)) {
-            let place = self.place(*pair);
+        for Part { text: pair, place } in parts {
             let before = usize::from(place.before);
             if before > done {
                 out.extend_from_slice(text.labels(done, before));
             }
             done = before + usize::from(place.replaces);
             is_special |= place.is_special;
-            if let Some(text) = self.chunk.text_of(*pair) {
-                out.extend_from_slice(text);
+            if !pair.is_empty() {
+                out.extend_from_slice(pair);
                 out.push(b',');
             }
         }

@@ -9,6 +9,7 @@
 //! be sorted; so a reader may be slow, or leave, and nobody notices. A line is put together from text that stands ready
 //! (name, pairs, target's labels, appended labels, timestamp); only the value is formatted.
 
+mod batch;
 mod block;
 mod compress;
 mod family;

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::batch::Batch;
 use super::block::{PageBody, Piece, Progress};
 use super::family::{Declared, Family, form_families};
 use super::group::{Group, Groups, Line, Member, bound_in, part_of};
@@ -87,8 +88,8 @@ struct TypedPage {
 
 /// What is written in one go, as far as it fits. The rows of a family come in this order.
 enum Row<'a> {
-    /// The samples of one chunk.
-    Run(&'a PickedRun),
+    /// The samples of one chunk, and the rows like it behind it.
+    Runs(&'a [PickedRun]),
     /// The samples of one target or of a part of its label sets.
     Group(&'a Group),
     /// Native histograms that are written as classic ones.
@@ -181,8 +182,8 @@ impl TypedPage {
     fn row(&self, at: Place) -> Row<'_> {
         let family = &self.families[at.family];
         let (runs, groups, classic) = (self.single_runs(family), &self.groups[at.family], self.classic_runs(family));
-        if let Some(run) = runs.get(at.row) {
-            return Row::Run(run);
+        if at.row < runs.len() {
+            return Row::Runs(&runs[at.row..]);
         }
         if let Some(group) = groups.get(at.row - runs.len()) {
             return Row::Group(group);
@@ -205,8 +206,8 @@ impl TypedPage {
     fn count(&self, at: Place) -> usize {
         let view = self.lines.view();
         match self.row(at) {
-            Row::Run(run) => Samples::of(view, run, Some(self.oldest))
-                .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, run)).count()),
+            Row::Runs(runs) => Samples::of(view, &runs[0], Some(self.oldest))
+                .map_or(0, |samples| samples.of_slots(self.selection.slots_of(view, &runs[0])).count()),
             Row::Group(group) => self.groups_of(&self.families[at.family]).collect(group, Some(self.oldest)).len(),
             Row::Classic(run) => self
                 .classic_of(&self.families[at.family], run)
@@ -245,28 +246,27 @@ impl TypedPage {
         if !stretch.has_head {
             self.write_head(out, family);
         }
-        for row in stretch.rows(all) {
-            if out.len() >= bytes || stretch.room == Some(0) {
-                break;
-            }
-            let room = stretch.lines_left();
-            let written = match self.row(Place { family: number, row }) {
-                Row::Run(run) => self.write_run(out, family, run, room),
+        let (mut batch, end) = (Batch::new(&self.lines, &self.selection, Some(self.oldest)), stretch.rows(all).end);
+        while stretch.from.row < end && out.len() < bytes && stretch.room != Some(0) {
+            let (at, room) = (stretch.from, stretch.lines_left());
+            let (fitting, written) = match self.row(at) {
+                Row::Runs(runs) => {
+                    let runs = &runs[..Batch::fitting(&runs[..runs.len().min(end - at.row)])];
+                    (runs.len(), self.write_runs(&mut batch, out, family, runs, room))
+                }
                 Row::Group(group) => {
                     if sorted.is_empty() {
                         sorted.extend(self.groups_of(family).sorted(group, Some(self.oldest)));
                     }
-                    self.write_sorted(out, family, sorted, room, bytes)
+                    let written = self.write_sorted(out, family, sorted, room, bytes);
+                    (usize::from(sorted.is_empty()), written)
                 }
-                Row::Classic(run) => self.write_classic(out, family, run, room),
-                Row::Fact(metric, fact) => self.write_fact(out, metric, fact),
-                Row::Own => self.write_own(out, family, room),
+                Row::Classic(run) => (1, self.write_classic(out, family, run, room)),
+                Row::Fact(metric, fact) => (1, self.write_fact(out, metric, fact)),
+                Row::Own => (1, self.write_own(out, family, room)),
             };
             stretch.wrote(written);
-            if !sorted.is_empty() {
-                break;
-            }
-            stretch.from.row = row + 1;
+            stretch.from.row += fitting;
         }
         if !stretch.has_head {
             out.truncate(start);
@@ -287,20 +287,19 @@ impl TypedPage {
     }
 
     /// A family of one name: the slots as they come.
-    fn write_run(&self, out: &mut Vec<u8>, family: &Family, run: &PickedRun, room: usize) -> usize {
-        let view = self.lines.view();
-        let Some(samples) = Samples::of(view, run, Some(self.oldest)) else { return 0 };
-        let (lines, open) = (self.lines.run(run.target, run.chunk), &self.metrics[family.members[0]].open);
-        let has_exemplars = self.may_have_exemplars(family, run.target);
-        let mut written = 0;
-        for (slot, value) in samples.of_slots(self.selection.slots_of(view, run)).take(room) {
-            lines.write(out, open, run.chunk, slot, value);
-            if has_exemplars {
+    fn write_runs(
+        &self,
+        batch: &mut Batch<'_>,
+        out: &mut Vec<u8>,
+        family: &Family,
+        runs: &[PickedRun],
+        room: usize,
+    ) -> usize {
+        batch.write(out, &self.metrics[family.members[0]].open, runs, room, |out, run, slot| {
+            if self.may_have_exemplars(family, run.target) {
                 self.write_exemplar(out, run.target, run.chunk, slot);
             }
-            written += 1;
-        }
-        written
+        })
     }
 
     /// What was sorted, until `out` has `bytes`.
@@ -473,13 +472,16 @@ pub(super) fn declared_of(lines: &Lines, selection: &Selection, metric: &Metric)
     let mut declared = metric.own.declared.clone();
     let Some(rows) = metric.rows.map(|rows| &selection.names[rows]) else { return declared };
     let view = lines.view();
-    let mut last = None;
+    let (mut last_key, mut last) = (None, None);
     for run in &rows.runs {
+        let key = Some(selection.family_key(view, run));
+        if std::mem::replace(&mut last_key, key) == key {
+            continue;
+        }
         let chunk = view.targets[run.target as usize].target.layout.chunks()[run.chunk as usize].chunk();
         let family = chunk.family_of(selection.name_id(view, run));
-        if last != Some(family) {
+        if last.replace(family) != Some(family) {
             declared.add(&metric.name, family);
-            last = Some(family);
         }
     }
     if let Some(fact) = rows.facts.first() {

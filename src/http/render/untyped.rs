@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::block::{PageBody, Piece, Progress};
 use super::line::Lines;
 use super::plan::{CUT_HERE, Place, Stretch, plan};
@@ -87,16 +88,18 @@ impl UntypedPage {
             let name = escape_metric_name(&rows.name, self.lines.style().escaping);
             write_type(out, Format::Text, &name, MetricType::Unknown);
         }
-        for row in stretch.rows(all) {
-            if out.len() >= bytes || stretch.room == Some(0) {
-                break;
-            }
-            let written = match rows.runs.get(row) {
-                Some(run) => self.write_run(out, &open, run, stretch.lines_left()),
-                None => self.write_fact(out, &open, rows.facts[row - rows.runs.len()]),
+        let (mut batch, end) = (Batch::new(&self.lines, &self.selection, Some(self.oldest)), stretch.rows(all).end);
+        while stretch.from.row < end && out.len() < bytes && stretch.room != Some(0) {
+            let row = stretch.from.row;
+            let (fitting, written) = match rows.runs.get(row..end.min(rows.runs.len())) {
+                Some(runs) if !runs.is_empty() => {
+                    let runs = &runs[..Batch::fitting(runs)];
+                    (runs.len(), batch.write(out, &open, runs, stretch.lines_left(), |_, _, _| {}))
+                }
+                _ => (1, self.write_fact(out, &open, rows.facts[row - rows.runs.len()])),
             };
             stretch.wrote(written);
-            stretch.from.row = row + 1;
+            stretch.from.row = row + fitting;
         }
         if !stretch.has_head {
             out.truncate(start);
@@ -104,18 +107,6 @@ impl UntypedPage {
         if stretch.from.row == all {
             stretch.next_family();
         }
-    }
-
-    fn write_run(&self, out: &mut Vec<u8>, open: &[u8], run: &PickedRun, room: usize) -> usize {
-        let view = self.lines.view();
-        let Some(samples) = Samples::of(view, run, Some(self.oldest)) else { return 0 };
-        let lines = self.lines.run(run.target, run.chunk);
-        let mut written = 0;
-        for (slot, value) in samples.of_slots(self.selection.slots_of(view, run)).take(room) {
-            lines.write(out, open, run.chunk, slot, value);
-            written += 1;
-        }
-        written
     }
 
     fn write_fact(&self, out: &mut Vec<u8>, open: &[u8], fact: FactRow) -> usize {
@@ -148,6 +139,12 @@ impl<'a> Samples<'a> {
         }
         let values = target.column.chunks().get(run.chunk as usize)?;
         Some(Samples { site, run: *run, values, is_explicit, oldest })
+    }
+
+    /// What the column says of a slot.
+    #[inline]
+    pub(super) fn bits(&self, slot: u8) -> u64 {
+        self.values[usize::from(slot)].to_bits()
     }
 
     /// The floats among the samples of these slots.
