@@ -38,23 +38,25 @@ use report::Report;
 
 fn main() {
     let options = Options::of_process();
-    let report = &mut Report::default();
     println!("{}", machine::description(&options));
     println!("{}", machine::noise("before"));
+    measure(&options, &mut Report::default());
+    println!("{}", machine::noise("after"));
+}
+
+fn measure(options: &Options, report: &mut Report) {
     if options.has_row(Row::Ingest) || options.has_row(Row::Federate) {
-        measure_stores(&options, report);
+        measure_stores(options, report);
     }
     if options.has_row(Row::Ingest) || options.has_row(Row::Federate) || options.has_row(Row::Freshness) {
-        measure_gateway(&options, report);
+        measure_gateway(options, report);
     }
     if options.has_row(Row::Scrape) {
-        scrape::measure(&options, report);
+        scrape::measure(options, report);
     }
     if options.has_row(Row::Churn) && options.has_peer(Peer::Fedgate) {
-        churn::measure(&options, report);
+        churn::measure(options, report);
     }
-    println!("{report}");
-    println!("{}", machine::noise("after"));
 }
 
 /// The peers: each is started, loaded by remote write and read, then the next.

@@ -1,6 +1,7 @@
 //! The tables: a line a measurement, a column a program, and beside them the goal and how fedgate compares.
 //!
-//! Of everything measured less is better, so the ratio is always the best peer's median over fedgate's.
+//! Of everything measured less is better, so the ratio is always the best peer's median over fedgate's. The report prints
+//! itself at its end, so that a fault late in a run does not cost what was measured before.
 
 use std::fmt;
 
@@ -50,6 +51,12 @@ impl Report {
     }
 }
 
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.sections.iter().for_each(|section| println!("{section}"));
+    }
+}
+
 impl Section {
     /// Peers as they came, fedgate last.
     fn columns(&self) -> Vec<&'static str> {
@@ -78,12 +85,6 @@ impl Line {
             (Some(own), Some(best)) if own > 0.0 => format!("{}×", figure(best / own)),
             _ => String::new(),
         }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.sections.iter().try_for_each(|section| writeln!(out, "{section}"))
     }
 }
 
