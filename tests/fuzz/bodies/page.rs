@@ -109,6 +109,10 @@ fn read(format: Format, page: &[u8]) -> (Vec<Said>, bool) {
                     return (said, false);
                 }
                 let series = labels.build();
+                // `a{__name__=""}` has no name, which is for the scraper to refuse.
+                if series.metric_name().is_empty() {
+                    return (said, false);
+                }
                 let exemplar = line.exemplar.and_then(|exemplar| exemplar.read(&mut labels));
                 let exemplar = exemplar.map(|own| (own.labels, own.value.to_bits(), own.timestamp));
                 Said::Sample(series, line.value.to_bits(), line.timestamp, exemplar)
