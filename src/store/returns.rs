@@ -57,40 +57,58 @@ impl Returns {
     pub(super) fn follow(&mut self, before: &Column, after: &Column, generation: Generation) -> Arc<[Ended]> {
         self.back.iter_mut().for_each(|ended| ended.shown += 1);
         self.back.retain(|ended| ended.shown < BACK_VIEWS);
+        let mut by_chunk = None;
         for (chunk, (before, after)) in before.chunks().iter().zip(after.chunks()).enumerate() {
             if !Arc::ptr_eq(before, after) {
                 let (was, is) = (present(before), present(after));
                 if was != is {
-                    self.change(chunk as u32, without(&was, &is), without(&is, &was), generation);
+                    let chunk = chunk as u32;
+                    let gone = by_chunk.get_or_insert_with(|| self.gone_by_chunk()).remove(&chunk).unwrap_or_default();
+                    self.change(chunk, &gone, without(&was, &is), without(&is, &was), generation);
                 }
             }
         }
+        self.tidy();
         let excess = self.gone.len().saturating_sub(GONE_PER_CHUNK * after.chunks().len());
         self.gone.drain(..excess);
         self.back.as_slice().into()
     }
 
-    fn change(&mut self, chunk: u32, went: SlotSet, came: SlotSet, generation: Generation) {
-        let of_chunk = |ended: &&mut Ended| ended.chunk == chunk;
-        for ended in self.gone.iter_mut().filter(of_chunk) {
+    /// Where in `gone` the entries of each chunk stand: with many of them, nobody walks them once for every chunk.
+    fn gone_by_chunk(&self) -> HashMap<u32, Vec<usize>, foldhash::fast::FixedState> {
+        let mut places: HashMap<u32, Vec<usize>, _> = HashMap::default();
+        for (at, ended) in self.gone.iter().enumerate() {
+            places.entry(ended.chunk).or_default().push(at);
+        }
+        places
+    }
+
+    /// Follows one chunk, of which `gone` are the places of its entries; who calls it tidies up behind the last.
+    fn change(&mut self, chunk: u32, gone: &[usize], went: SlotSet, came: SlotSet, generation: Generation) {
+        for at in gone {
+            let ended = &mut self.gone[*at];
             let slots = common(&ended.slots, &came);
             if !is_empty(&slots) {
                 self.back.push(Ended { slots, ..ended.clone() });
                 ended.slots = without(&ended.slots, &came);
             }
         }
-        self.back.iter_mut().filter(of_chunk).for_each(|ended| ended.slots = without(&ended.slots, &went));
+        let of_chunk = self.back.iter_mut().filter(|ended| ended.chunk == chunk);
+        of_chunk.for_each(|ended| ended.slots = without(&ended.slots, &went));
         if !is_empty(&went) {
             self.gone.push(Ended { chunk, slots: went, generation, shown: 0 });
         }
-        self.tidy();
     }
 
     /// These slots have other series now.
     pub(super) fn forget(&mut self, redefined: &[(usize, SlotSet)]) {
-        for (chunk, slots) in redefined {
-            for ended in self.gone.iter_mut().chain(&mut self.back).filter(|ended| ended.chunk as usize == *chunk) {
-                ended.slots = without(&ended.slots, slots);
+        if redefined.is_empty() {
+            return;
+        }
+        for ended in self.gone.iter_mut().chain(&mut self.back) {
+            // Ascending by chunk, as the chunks were compared.
+            if let Ok(at) = redefined.binary_search_by_key(&(ended.chunk as usize), |(chunk, _)| *chunk) {
+                ended.slots = without(&ended.slots, &redefined[at].1);
             }
         }
         self.tidy();
