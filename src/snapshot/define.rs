@@ -219,8 +219,8 @@ impl Definitions {
         let chunks: Option<Vec<Arc<Chunk>>> = pending.chunks.into_iter().collect();
         let schema = Schema::new(chunks.ok_or(Malformed::Short("schema"))?);
         if schema.hash() != told.hash {
-            let found = u128::from_be_bytes(schema.hash().0);
-            return Err(Malformed::WrongHash { what: "schema", found });
+            let number = |hash: SchemaHash| u128::from_be_bytes(hash.0);
+            return Err(Malformed::WrongHash { announced: number(told.hash), found: number(schema.hash()) });
         }
         self.admit(cache.share_schema(schema), limits)
     }

@@ -42,11 +42,11 @@ pub enum Malformed {
     #[error("{0} out of place")]
     OutOfPlace(&'static str),
     /// A definition does not have the hash that it was announced with.
-    #[error("{what} hashes to {found:032x} and not to its name")]
+    #[error("schema {announced:032x} hashes to {found:032x}")]
     WrongHash {
-        /// What was defined.
-        what: &'static str,
-        /// Its hash, the first byte the highest.
+        /// The hash that it was announced with, the first byte the highest.
+        announced: u128,
+        /// Its own.
         found: u128,
     },
     /// A native histogram that breaks its own rules.

@@ -24,3 +24,10 @@ fn every_kept_input_keeps_every_promise() {
         }
     }
 }
+
+/// Seeds of frames follow the format; after a change of it they must be written anew, or they would test nothing.
+#[test]
+fn the_seeds_of_frames_are_frames_of_this_format() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/frame_stream/seed-00");
+    assert_eq!(bodies::frame_stream::applied(&fs::read(seed).expect("a seed")), 6, "run fuzz_seeds");
+}

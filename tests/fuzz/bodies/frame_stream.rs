@@ -22,6 +22,16 @@ const LATER: Timestamp = Timestamp(START_MS + 10_000_000);
 /// Takes the records' frames one by one.
 pub(crate) fn run(input: &[u8]) {
     let mut records = Records::parse(input);
+    read(&mut records).check_encoded_again();
+}
+
+/// How many state frames of the input a stream takes: a seed of another frame format would be refused without a word.
+pub(crate) fn applied(input: &[u8]) -> usize {
+    read(&mut Records::parse(input)).applied
+}
+
+/// What the records come to; their definitions have their right names behind it.
+pub(super) fn read(records: &mut Records) -> Stream {
     let mut stream = Stream::new();
     for at in 0..records.len() {
         for _ in 0..RENAMES_MAX {
@@ -31,14 +41,16 @@ pub(crate) fn run(input: &[u8]) {
             }
         }
     }
-    stream.check_encoded_again();
+    stream
 }
 
-struct Stream {
+/// A stream as the gateway keeps it.
+pub(super) struct Stream {
     state: StreamState,
     limits: FrameLimits,
     cache: SchemaCache,
     is_whole: bool,
+    applied: usize,
 }
 
 /// One target as a map's value: everything that a reader can see of it.
@@ -47,7 +59,7 @@ type Shown = (u128, Vec<u64>, String, (Timestamp, std::time::Duration, Outcome, 
 impl Stream {
     fn new() -> Stream {
         let state = StreamState::new(StreamId(*b"0123456789abcdef"));
-        Stream { state, limits: limits(), cache: SchemaCache::new(), is_whole: true }
+        Stream { state, limits: limits(), cache: SchemaCache::new(), is_whole: true, applied: 0 }
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), ApplyError> {
@@ -57,7 +69,10 @@ impl Stream {
         }
         let before = self.seen();
         match self.state.apply(&frame, &self.limits) {
-            Ok(applied) => self.is_whole = applied.publish,
+            Ok(applied) => {
+                self.applied += 1;
+                self.is_whole = applied.publish;
+            }
             Err(fault) => {
                 assert_eq!(self.seen(), before, "refused ({fault}), and yet changed");
                 return Err(fault);

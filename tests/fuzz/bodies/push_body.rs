@@ -15,6 +15,7 @@ use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, LabelConflict, Sto
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use fedgate::tls::{Identity, Serial};
 
+use super::frame_stream;
 use super::unpacked::{Records, START_MS, limits};
 
 const IDENTITY: &str = "spiffe://fuzz/collector/alpha";
@@ -22,7 +23,8 @@ const SERIES_MAX: u64 = 200;
 
 /// Sends the records' frames in bodies.
 pub(crate) fn run(input: &[u8]) {
-    let records = Records::parse(input);
+    let mut records = Records::parse(input);
+    frame_stream::read(&mut records);
     let site = Site::new();
     let mut body = Vec::new();
     for record in 0..records.len() {

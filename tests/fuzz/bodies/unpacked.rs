@@ -4,7 +4,7 @@
 //!
 //! | bytes | content |
 //! |---:|---|
-//! | 1 | kind, as in a frame (1 SCHEMA … 5 END); 0: what follows is put into the body as it is; with bit 7: the body ends before it |
+//! | 1 | kind, as in a frame (1 DEFINE … 4 END); 0: what follows is put into the body as it is; with bit 7: the body ends before it |
 //! | 1 | flags, as in a frame's first byte of them |
 //! | 1 | sequence number |
 //! | 1 | tick, in units of 5 s |
@@ -14,7 +14,7 @@
 //! Definitions are named by their hash, which no fuzzer guesses: [`Records::rename`] puts the right one wherever the wrong one
 //! stands, so that a mutated definition is taken and the states that refer to it find it.
 
-use fedgate::snapshot::{FrameLimits, Malformed};
+use fedgate::snapshot::{FrameKind, FrameLimits, Malformed};
 
 /// Records of one input; a stream of more finds nothing new and costs time.
 const RECORDS_MAX: usize = 24;
@@ -22,9 +22,8 @@ const RECORDS_MAX: usize = 24;
 pub(crate) const START_MS: i64 = 1_795_000_000_000;
 const TICK_MS: i64 = 5_000;
 const STREAM: &[u8; 16] = b"0123456789abcdef";
-const SCHEMA: u8 = 1;
-const PATCH: u8 = 2;
-const LAST_KIND: u8 = 5;
+const DEFINE: u8 = FrameKind::Define as u8;
+const LAST_KIND: u8 = FrameKind::End as u8;
 const BODY_END: u8 = 0x80;
 
 /// Limits small enough that a fuzzer meets them.
@@ -85,12 +84,11 @@ impl Records {
         self.0[at].frame()
     }
 
-    /// Puts the name that `fault` says in place of the one under which record `at` defines a schema, there and in every
+    /// Puts the hash that `fault` says in place of the one under which record `at` announces a schema, there and in every
     /// later record. False where that is not what is wrong.
     pub(crate) fn rename(&mut self, at: usize, fault: &Malformed) -> bool {
-        let (Malformed::WrongHash { found, .. }, true) = (fault, self.0[at].is_definition()) else { return false };
-        let (wrong, right) = (self.0[at].payload.first_chunk::<16>().copied(), found.to_be_bytes());
-        let Some(wrong) = wrong.filter(|wrong| *wrong != right) else { return false };
+        let Malformed::WrongHash { announced, found } = fault else { return false };
+        let (wrong, right) = (announced.to_be_bytes(), found.to_be_bytes());
         for record in &mut self.0[at..] {
             replace(&mut record.payload, &wrong, &right);
         }
@@ -112,7 +110,7 @@ fn replace(payload: &mut [u8], wrong: &[u8; 16], right: &[u8; 16]) {
 
 impl Record {
     fn is_definition(&self) -> bool {
-        matches!(self.head[0], SCHEMA | PATCH)
+        self.head[0] == DEFINE
     }
 
     /// The frame, with right lengths and checksum.
