@@ -179,6 +179,11 @@ pub struct SlotTable {
     available: Vec<u16>,
     /// The chunk that new series fill.
     filling: usize,
+    /// Labels of so many bytes or more found no chunk worth filling, and nothing was given back since: they go behind the end
+    /// without looking, or every new series would walk through all chunks.
+    in_vain: Option<usize>,
+    #[cfg(test)]
+    searches: usize,
     /// Removed series that are still in the schema.
     ended: usize,
     families: Vec<FamilyEntry>,
@@ -247,6 +252,7 @@ impl SlotTable {
             return;
         }
         self.available[slot as usize / CHUNK_SLOTS] += 1;
+        self.in_vain = None;
         self.ended += 1;
         if self.ended > ENDED_MIN.max(self.slots.len() / ENDED_SHARE) {
             self.forget_ended();
@@ -334,15 +340,8 @@ impl SlotTable {
     /// end. A chunk whose text would grow too long is passed over.
     fn take_slot(&mut self, bytes: usize) -> Result<u32, SlotError> {
         if !self.fits(self.filling, bytes) {
-            let fitting = (0..self.available.len()).filter(|chunk| self.fits(*chunk, bytes));
-            let Some(roomiest) = fitting.max_by_key(|chunk| self.available[*chunk]) else {
-                return self.push_slot(bytes);
-            };
-            let is_sparse = self.slots.len() - self.series() < self.slots.len() / AVAILABLE_SHARE;
-            if is_sparse && self.available[roomiest] < FILLING_MIN {
-                return self.push_slot(bytes);
-            }
-            self.filling = roomiest;
+            let Some(chunk) = self.find_chunk(bytes) else { return self.push_slot(bytes) };
+            self.filling = chunk;
         }
         let from = self.filling * CHUNK_SLOTS;
         let to = self.slots.len().min(from + CHUNK_SLOTS);
@@ -353,6 +352,24 @@ impl SlotTable {
         }
         self.available[self.filling] -= 1;
         Ok(slot as u32)
+    }
+
+    /// The chunk to fill next: the one with the most room, if that is worth it. Where there is none for these labels there is
+    /// none for longer ones either, and series behind the end only make the room a smaller part of all.
+    fn find_chunk(&mut self, bytes: usize) -> Option<usize> {
+        if self.in_vain.is_some_and(|in_vain| in_vain <= bytes) {
+            return None;
+        }
+        #[cfg(test)]
+        (self.searches += 1);
+        let is_sparse = self.slots.len() - self.series() < self.slots.len() / AVAILABLE_SHARE;
+        let fitting = (0..self.available.len()).filter(|chunk| self.fits(*chunk, bytes));
+        let roomiest = fitting.max_by_key(|chunk| self.available[*chunk]);
+        let found = roomiest.filter(|chunk| !is_sparse || self.available[*chunk] >= FILLING_MIN);
+        if found.is_none() {
+            self.in_vain = Some(bytes);
+        }
+        found
     }
 
     fn fits(&self, chunk: usize, bytes: usize) -> bool {
@@ -367,6 +384,7 @@ impl SlotTable {
             && !self.slots.len().is_multiple_of(CHUNK_SLOTS)
         {
             self.available[last] += 1;
+            self.in_vain = None;
             self.slots.push(None);
         }
         if self.slots.len() >= TARGET_SLOTS_MAX {
@@ -398,6 +416,7 @@ impl SlotTable {
             entry.remove();
         }
         self.ended -= 1;
+        self.in_vain = None;
         self.text_bytes[slot / CHUNK_SLOTS] -= labels.bytes.len() + self.families[family as usize].name.len();
         self.touch(slot / CHUNK_SLOTS);
     }
@@ -495,6 +514,25 @@ mod tests {
         assert!(table.len() < 5000 * 5 / 4, "{} slots", table.len());
         assert!(touched < 4 * 1000, "{touched} chunks in 1000 schemas");
         assert!(live.iter().all(|slot| table.labels(*slot).is_some()));
+    }
+
+    #[test]
+    fn series_behind_the_end_do_not_look_through_all_chunks() {
+        let mut table = filled(9_999);
+        assert!(table.searches <= 4, "{} searches while it was filled", table.searches);
+        table.remove(7);
+        let searched = table.searches;
+        (10_000..20_000).for_each(|n| assert!(table.insert(own(n), "m", &Metadata::default()).is_ok()));
+        assert!(table.searches <= searched + 2, "{} searches behind one free slot", table.searches - searched);
+    }
+
+    #[test]
+    fn what_was_looked_for_in_vain_is_found_once_it_is_there() {
+        let mut table = filled(3 * CHUNK_SLOTS);
+        assert!(table.in_vain.is_some());
+        (0..CHUNK_SLOTS as u32 / 4).for_each(|n| table.remove(CHUNK_SLOTS as u32 + n));
+        let slot = table.insert(own(9999), "m", &Metadata::default());
+        assert_eq!(slot, Ok(CHUNK_SLOTS as u32), "the first slot of the chunk that has room again");
     }
 
     #[test]
