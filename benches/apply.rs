@@ -67,7 +67,7 @@ fn churned(clusters: usize, series: usize, replaced: f64) -> f64 {
     let limits = ClusterLimits { series: u64::MAX, ..ClusterLimits::default() };
     let policies = (0..clusters).map(cluster).map(|name| ClusterPolicy {
         identities: vec![name.clone()],
-        limits: limits.clone(),
+        limits,
         ..ClusterPolicy::new(&name, "production")
     });
     store.set_inventory(Inventory::new(policies).expect("unique names"));

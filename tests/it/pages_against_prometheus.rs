@@ -188,7 +188,7 @@ impl Prometheus {
     fn outcomes(&self, now_ms: i64) -> BTreeMap<usize, Outcomes> {
         wait_for("every page to be scraped", || {
             let up = self.ask(&format!("/api/v1/query?query={}", percent_encoded("count(up)")))?;
-            (up[0]["value"][1] == PAGES.to_string()).then_some(())
+            (up[0]["value"][1] == PAGES.to_string().as_str()).then_some(())
         });
         // The samples lie before and behind now; what lies far ahead was refused.
         let at = now_ms / 1000 + 600;

@@ -46,7 +46,7 @@ fn sample(n: u8, wall: Timestamp) -> Sample {
         return Sample {
             bits: value.to_bits(),
             histogram: None,
-            start: (n % 2 == 0).then_some(Timestamp(i64::from(n))),
+            start: n.is_multiple_of(2).then_some(Timestamp(i64::from(n))),
         };
     }
     let count = wall.as_millis().unsigned_abs();

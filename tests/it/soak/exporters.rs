@@ -151,7 +151,7 @@ fn serve_marked(scrapes: Arc<Mutex<Vec<Scraped>>>, pace: Duration) -> u16 {
 /// The series of a page at a step.
 fn marked(step: u64) -> Vec<String> {
     let id = |number: u64| match number % 3 {
-        0 => ((step + 7 * number) % 11 > 0).then(|| format!("blinks-{number}")),
+        0 => (!(step + 7 * number).is_multiple_of(11)).then(|| format!("blinks-{number}")),
         1 => ((step + 5 * number) % 17 > 3).then(|| format!("rests-{number}")),
         _ => Some(format!("passes-{number}-{}", (step + number) / 20)),
     };

@@ -225,9 +225,9 @@ mod tests {
         assert_eq!(refusal(LINE).series, "m{job=\"node\",cluster=\"alpha\"}");
         let gateway = restart(Victim::Gateway, "2026-11-20T16:16:10Z");
         let collector = restart(Victim::Collector(0), "2026-11-20T16:16:00Z");
-        assert_eq!(unexplained(&["22"], &[gateway.clone()]), 0);
-        assert_eq!(unexplained(&["22", "24"], &[gateway.clone()]), 0, "the next page has it still");
-        assert_eq!(unexplained(&["22", "26"], &[gateway.clone()]), 1, "another sample");
+        assert_eq!(unexplained(&["22"], std::slice::from_ref(&gateway)), 0);
+        assert_eq!(unexplained(&["22", "24"], std::slice::from_ref(&gateway)), 0, "the next page has it still");
+        assert_eq!(unexplained(&["22", "26"], std::slice::from_ref(&gateway)), 1, "another sample");
         assert_eq!(unexplained(&["22", "26"], &[collector, gateway]), 0);
         assert_eq!(
             unexplained(&["22"], &[restart(Victim::Collector(1), "2026-11-20T16:16:10Z")]),
