@@ -59,7 +59,7 @@ pub type SchemaName = String;
 /// The hash of a schema's name; `None` where it is none.
 pub fn parse_schema_name(name: &str) -> Option<SchemaHash> {
     let mut hash = [0; 16];
-    if name.len() != 32 || !name.is_ascii() {
+    if name.len() != 32 || !name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, digits) in hash.iter_mut().zip(name.as_bytes().chunks(2)) {
@@ -327,7 +327,13 @@ mod tests {
     fn schemas_are_named_by_their_hash() {
         let hash = SchemaHash([0xa5; 16]);
         assert_eq!(parse_schema_name(&hash.to_string()), Some(hash));
-        for bad in ["", "a5", "zz000000000000000000000000000000", "ä5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"] {
+        for bad in [
+            "",
+            "a5",
+            "zz000000000000000000000000000000",
+            "+5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+            "ä5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a",
+        ] {
             assert_eq!(parse_schema_name(bad), None, "{bad}");
         }
     }

@@ -1,7 +1,7 @@
 //! Successive pages of one target, their formats switching.
 //!
-//! Promise: what a page comes to does not depend on the pages before it: result, counts, live series and values are those of a
-//! cache that never saw another page.
+//! Promises: what a page comes to does not depend on the pages before it: result, counts, live series and what they have are
+//! those of a cache that never saw another page; what is taken is in the order of slots, and each histogram a good one.
 //!
 //! Input: pages, separated by the bytes FE FF; the first byte of each says its format (`o` is OpenMetrics, `p` protobuf,
 //! everything else text).
@@ -92,6 +92,7 @@ fn live(scrape: &Scrape) -> Live {
     assert!(beside.exemplars.is_sorted_by(|one, other| one.0 < other.0), "{beside:?}");
     assert!(beside.histograms.is_sorted_by(|one, other| one.0 < other.0), "{beside:?}");
     assert!(beside.starts.is_sorted_by(|one, other| one.0 < other.0), "{beside:?}");
+    beside.histograms.iter().for_each(|(_, own)| assert_eq!(own.histogram.check(), Ok(())));
     let chunks = scrape.schema.chunks().iter();
     let labels = chunks.flat_map(|chunk| (0..chunk.len()).map(|slot| chunk.labels(slot, &scrape.target)));
     let slots = labels.zip(&scrape.values).enumerate();
