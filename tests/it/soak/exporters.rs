@@ -109,7 +109,8 @@ impl Exporters {
             if !is_there {
                 // Its scrapes until then count, so they are followed first.
                 vanishings.scraped(self.take_scrapes());
-                vanishings.taken_away(now + FILE_SEEN, &cluster, GUEST);
+                // As Prometheus does, a collector waits a little over two intervals for a target to come back.
+                vanishings.taken_away(now + FILE_SEEN + self.pace * 21 / 10, &cluster, GUEST);
             }
         }
     }
