@@ -8,7 +8,7 @@
 //! Invariant: a slot is in `gone` only while it has no sample, and in `back` only while it has one. Everything is bounded: what
 //! is forgotten is shown in any case.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,101 +45,93 @@ pub struct Ended {
     shown: u8,
 }
 
-/// What became of a target's series that ended.
+/// What became of a target's series that ended, by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
-    gone: Vec<Ended>,
-    back: Vec<Ended>,
+    gone: BTreeMap<u32, Vec<Ended>>,
+    back: BTreeMap<u32, Vec<Ended>>,
 }
 
 impl Returns {
     /// Follows a target from one column to the next, which the view `generation` shows; gives what is back.
     pub(super) fn follow(&mut self, before: &Column, after: &Column, generation: Generation) -> Arc<[Ended]> {
-        self.back.iter_mut().for_each(|ended| ended.shown += 1);
-        self.back.retain(|ended| ended.shown < BACK_VIEWS);
-        let mut by_chunk = None;
+        if !self.back.is_empty() {
+            self.back.values_mut().flatten().for_each(|ended| ended.shown += 1);
+            self.back.retain(|_, ended| {
+                ended.retain(|ended| ended.shown < BACK_VIEWS);
+                !ended.is_empty()
+            });
+        }
         for (chunk, (before, after)) in before.chunks().iter().zip(after.chunks()).enumerate() {
-            if !Arc::ptr_eq(before, after) {
+            if !Arc::ptr_eq(before, after) && !is_same(before, after) {
                 let (was, is) = (present(before), present(after));
-                if was != is {
-                    let chunk = chunk as u32;
-                    let gone = by_chunk.get_or_insert_with(|| self.gone_by_chunk()).remove(&chunk).unwrap_or_default();
-                    self.change(chunk, &gone, without(&was, &is), without(&is, &was), generation);
-                }
+                self.change(chunk as u32, without(&was, &is), without(&is, &was), generation);
             }
         }
-        self.tidy();
-        let excess = self.gone.len().saturating_sub(GONE_PER_CHUNK * after.chunks().len());
-        self.gone.drain(..excess);
-        self.back.as_slice().into()
+        self.back.values().flatten().cloned().collect()
     }
 
-    /// Where in `gone` the entries of each chunk stand: with many of them, nobody walks them once for every chunk.
-    fn gone_by_chunk(&self) -> HashMap<u32, Vec<usize>, foldhash::fast::FixedState> {
-        let mut places: HashMap<u32, Vec<usize>, _> = HashMap::default();
-        for (at, ended) in self.gone.iter().enumerate() {
-            places.entry(ended.chunk).or_default().push(at);
-        }
-        places
-    }
-
-    /// Follows one chunk, of which `gone` are the places of its entries; who calls it tidies up behind the last.
-    fn change(&mut self, chunk: u32, gone: &[usize], went: SlotSet, came: SlotSet, generation: Generation) {
-        for at in gone {
-            let ended = &mut self.gone[*at];
-            let slots = common(&ended.slots, &came);
-            if !is_empty(&slots) {
-                self.back.push(Ended { slots, ..ended.clone() });
-                ended.slots = without(&ended.slots, &came);
-            }
-        }
-        let of_chunk = self.back.iter_mut().filter(|ended| ended.chunk == chunk);
-        of_chunk.for_each(|ended| ended.slots = without(&ended.slots, &went));
+    fn change(&mut self, chunk: u32, went: SlotSet, came: SlotSet, generation: Generation) {
+        let (gone, back) = (self.gone.entry(chunk).or_default(), self.back.entry(chunk).or_default());
+        take_out(back, &went);
+        back.extend(gone.iter().map(|ended| Ended { slots: common(&ended.slots, &came), ..ended.clone() }));
+        back.retain(|ended| !is_empty(&ended.slots));
+        take_out(gone, &came);
         if !is_empty(&went) {
-            self.gone.push(Ended { chunk, slots: went, generation, shown: 0 });
+            gone.push(Ended { chunk, slots: went, generation, shown: 0 });
+            gone.drain(..gone.len().saturating_sub(GONE_PER_CHUNK));
         }
+        self.tidy(chunk);
     }
 
     /// These slots have other series now.
     pub(super) fn forget(&mut self, redefined: &[(usize, SlotSet)]) {
-        if redefined.is_empty() {
-            return;
-        }
-        for ended in self.gone.iter_mut().chain(&mut self.back) {
-            // Ascending by chunk, as the chunks were compared.
-            if let Ok(at) = redefined.binary_search_by_key(&(ended.chunk as usize), |(chunk, _)| *chunk) {
-                ended.slots = without(&ended.slots, &redefined[at].1);
+        for (chunk, slots) in redefined {
+            let chunk = *chunk as u32;
+            for ended in [self.gone.get_mut(&chunk), self.back.get_mut(&chunk)].into_iter().flatten() {
+                take_out(ended, slots);
             }
+            self.tidy(chunk);
         }
-        self.tidy();
     }
 
-    fn tidy(&mut self) {
-        self.gone.retain(|ended| !is_empty(&ended.slots));
-        self.back.retain(|ended| !is_empty(&ended.slots));
+    fn tidy(&mut self, chunk: u32) {
+        for by_chunk in [&mut self.gone, &mut self.back] {
+            if by_chunk.get(&chunk).is_some_and(Vec::is_empty) {
+                by_chunk.remove(&chunk);
+            }
+        }
     }
+}
+
+fn take_out(ended: &mut Vec<Ended>, slots: &SlotSet) {
+    ended.iter_mut().for_each(|ended| ended.slots = without(&ended.slots, slots));
+    ended.retain(|ended| !is_empty(&ended.slots));
 }
 
 /// The targets of a cluster that are gone, by their labels.
 #[derive(Debug, Default)]
-pub(super) struct Departed(HashMap<Arc<Labels>, (u64, Absence), foldhash::fast::FixedState>, u64);
+pub(super) struct Departed {
+    /// Each with its number among all that ever left, which tells the older from the newer.
+    absences: HashMap<Arc<Labels>, (u64, Absence), foldhash::fast::FixedState>,
+    left: u64,
+}
 
 impl Departed {
     /// The target is gone.
     pub(super) fn note(&mut self, labels: Arc<Labels>, absence: Absence) {
-        self.1 += 1;
-        self.0.insert(labels, (self.1, absence));
-        if self.0.len() > DEPARTED_MAX {
-            let mut ages: Vec<u64> = self.0.values().map(|(age, _)| *age).collect();
-            let (_, middle, _) = ages.select_nth_unstable(DEPARTED_MAX / 2);
-            let middle = *middle;
-            self.0.retain(|_, (age, _)| *age > middle);
+        self.left += 1;
+        self.absences.insert(labels, (self.left, absence));
+        if self.absences.len() > DEPARTED_MAX {
+            let mut numbers: Vec<u64> = self.absences.values().map(|(number, _)| *number).collect();
+            let middle = *numbers.select_nth_unstable(DEPARTED_MAX / 2).1;
+            self.absences.retain(|_, (number, _)| *number > middle);
         }
     }
 
     /// The target is there with the view `now`: which pages lacked it; `None` where it left and came with the same view.
     pub(super) fn take(&mut self, labels: &Labels, now: Generation) -> Option<Absence> {
-        let absence = self.0.remove(labels).map_or(Absence::Before(now), |(_, absence)| absence);
+        let absence = self.absences.remove(labels).map_or(Absence::Before(now), |(_, absence)| absence);
         (absence != Absence::Since(now)).then_some(absence)
     }
 }
@@ -188,6 +180,12 @@ impl TargetView {
         }
         Some((view, refused.len()))
     }
+}
+
+/// Whether the same slots have samples: nearly always, so it is found out without a branch a slot.
+fn is_same(before: &ColumnChunk, after: &ColumnChunk) -> bool {
+    let differs = |(before, after): (&f64, &f64)| is_stale(*before) != is_stale(*after);
+    !before.iter().zip(after).map(differs).fold(false, |any, differs| any | differs)
 }
 
 /// The slots that have a sample.
@@ -242,7 +240,7 @@ mod tests {
         assert!(returns.follow(&some, &none, 11).is_empty());
         assert_eq!(slots(&returns.follow(&none, &all, 12)), [(1, 10), (299, 11)]);
         assert_eq!(slots(&returns.follow(&all, &some, 13)), [(299, 11)], "what ended again is not back");
-        assert_eq!(slots(&returns.follow(&some, &all, 14)), [(299, 11), (1, 13)]);
+        assert_eq!(slots(&returns.follow(&some, &all, 14)), [(1, 13), (299, 11)]);
         let last = (15..40).map(|generation| returns.follow(&all, &all.clone(), generation)).last();
         assert!(last.unwrap().is_empty() && returns.gone.is_empty(), "nothing is remembered for good");
     }
@@ -263,7 +261,7 @@ mod tests {
         for number in 0..2 * DEPARTED_MAX {
             departed.note(Arc::new(labels(number)), Absence::Since(7));
         }
-        assert!(departed.0.len() <= DEPARTED_MAX);
+        assert!(departed.absences.len() <= DEPARTED_MAX);
         let newest = labels(2 * DEPARTED_MAX - 1);
         assert_eq!(departed.take(&newest, 9), Some(Absence::Since(7)));
         assert_eq!(departed.take(&newest, 9), Some(Absence::Before(9)), "it is there");
@@ -278,7 +276,7 @@ mod tests {
         for slot in 0..250 {
             returns.follow(&column(&[slot]), &column(&[]), slot as u64);
         }
-        assert_eq!(returns.gone.len(), 2 * GONE_PER_CHUNK, "two chunks");
+        assert_eq!(returns.gone[&0].len(), GONE_PER_CHUNK);
         assert_eq!(slots(&returns.follow(&column(&[]), &column(&[0, 249]), 300)), [(249, 249)]);
     }
 }
