@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, Uri, header};
 use super::readers::SCRAPE_TIMEOUT;
 use crate::model::Timestamp;
 use crate::net::Connection;
-use crate::store::{Absence, Generation, SiteView};
+use crate::store::{Absence, Generation, Missing, SiteView};
 
 /// Readers that are remembered; the one that asked longest ago makes room.
 const READERS_MAX: usize = 64;
@@ -76,10 +76,17 @@ impl Pages {
     /// When the reader first saw a page of the cluster that lacked something so.
     fn marked(&self, cluster: &str, absence: Absence) -> Option<Timestamp> {
         let shown = |page: &Page| page.generation(cluster).unwrap_or_default();
-        let page = match absence {
-            Absence::Before(generation) => Some(&self.first).filter(|page| shown(page) < generation),
-            Absence::Since(generation) => self.last.iter().find(|page| shown(page) >= generation),
-            Absence::Silent(ended) => self.last.iter().find(|page| page.monotonic > ended),
+        let lacked = |page: &&Arc<Page>| {
+            let is_since = match absence.from {
+                Missing::Always => true,
+                Missing::View(generation) => shown(page) >= generation,
+                Missing::Moment(ended) => page.monotonic > ended,
+            };
+            is_since && shown(page) < absence.until
+        };
+        let page = match absence.from {
+            Missing::Always => Some(&self.first).filter(lacked),
+            _ => self.last.iter().find(lacked),
         };
         page.map(|page| page.at)
     }

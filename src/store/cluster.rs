@@ -17,11 +17,14 @@ use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::{Claim, Owner, Owners};
 use super::refusal::Refusal;
-use super::returns::{Absence, Departed};
+use super::returns::{Departed, Missing, Publication};
 use super::stream::Stream;
 use super::view::{ClusterView, Generation, StreamView};
 use crate::model::Timestamp;
 use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
+
+/// Where no clock was read: as late as can be, so that nothing is forgotten too early.
+const NO_CLOCK: Timestamp = Timestamp(i64::MAX);
 
 /// Who pushed a frame, and when it came.
 #[derive(Clone, Debug)]
@@ -182,8 +185,8 @@ impl ClusterState {
         };
         stream.heard = arrival.monotonic;
         accepted.has_evicted = leaving.is_some();
-        let absence = Absence::Since(self.generation);
-        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, absence));
+        let missing = Missing::View(self.generation);
+        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing));
         self.note_collector(arrival, frame.header(), accepted.is_duplicate);
         if self.streams[&id].is_whole() {
             accepted.dropped = self.publish(id, arrival.wall, shared);
@@ -199,7 +202,7 @@ impl ClusterState {
         let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
         let over = self.streams.iter().filter(|(_, stream)| is_over(stream));
         let over: Vec<(StreamId, Instant)> = over.map(|(id, stream)| (*id, stream.heard + end_after)).collect();
-        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Absence::Silent(*ended)));
+        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Missing::Moment(*ended)));
         !over.is_empty()
     }
 
@@ -260,7 +263,7 @@ impl ClusterState {
         let mut waiting: BTreeSet<u32> = self.stream(id).waiting().collect();
         waiting.extend(&changed);
         for target in &waiting {
-            self.claim(id, *target);
+            self.claim(id, *target, wall);
         }
         for target in changed {
             losses.add_all(&self.show(id, target, wall, shared));
@@ -280,12 +283,12 @@ impl ClusterState {
         let Some((labels, before, is_there)) = stream.refresh(target, &policy, &shared.layouts) else { return true };
         self.series -= before;
         if self.owners.release(&labels, Owner { stream: id, target }) && !is_there {
-            self.departed.note(labels, Absence::Since(self.generation));
+            self.departed.note(labels, Missing::View(self.generation));
         }
         is_there
     }
 
-    fn claim(&mut self, id: StreamId, target: u32) {
+    fn claim(&mut self, id: StreamId, target: u32, wall: Timestamp) {
         let patience = self.policy.fresh_within();
         let stream = &self.streams[&id];
         let Some(labels) = stream.targets.get(&target).map(|held| held.labels().clone()) else { return };
@@ -299,8 +302,8 @@ impl ClusterState {
         let stream = self.streams.get_mut(&id).expect("it was there above");
         let held = stream.targets.get_mut(&target).expect("it was there above");
         match claim {
-            Claim::Owned => held.arrive(|| departed.take(&labels, now)),
-            Claim::TakenFrom(_) => held.arrive(|| None),
+            Claim::Owned => held.arrive(wall, || departed.take(&labels, now)),
+            Claim::TakenFrom(_) => held.arrive(wall, || None),
             Claim::Refused => {}
         }
         if claim != Claim::Refused && !held.is_owned {
@@ -324,8 +327,8 @@ impl ClusterState {
     fn show(&mut self, id: StreamId, target: u32, wall: Timestamp, shared: &Shared) -> DropCounts {
         self.fit(id, target, shared);
         let latest = wall + self.policy.limits.ahead_max;
-        let generation = self.generation;
-        self.stream(id).show(target, latest, generation)
+        let now = Publication { generation: self.generation, wall };
+        self.stream(id).show(target, latest, now)
     }
 
     fn fit(&mut self, id: StreamId, target: u32, shared: &Shared) {
@@ -345,13 +348,13 @@ impl ClusterState {
         self.stream(id).rebuild_view();
     }
 
-    fn remove_stream(&mut self, id: StreamId, absence: Absence) {
+    fn remove_stream(&mut self, id: StreamId, missing: Missing) {
         let Some(stream) = self.streams.remove(&id) else { return };
         for (target, held) in stream.targets {
             if held.is_owned {
                 self.series -= held.series();
                 self.owners.release(held.labels(), Owner { stream: id, target });
-                self.departed.note(held.labels().clone(), absence);
+                self.departed.note(held.labels().clone(), missing);
             }
         }
     }
@@ -364,13 +367,13 @@ impl ClusterState {
         let over: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
         self.generation = shared.next_generation();
-        let absence = Absence::Since(self.generation);
-        over.into_iter().for_each(|id| self.remove_stream(id, absence));
+        let missing = Missing::View(self.generation);
+        over.into_iter().for_each(|id| self.remove_stream(id, missing));
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {
             for target in self.stream(*id).targets.keys().copied().collect::<Vec<_>>() {
                 self.refresh(*id, target, shared);
-                self.claim(*id, target);
+                self.claim(*id, target, NO_CLOCK);
             }
         }
         for id in ids {

@@ -34,7 +34,7 @@ pub use inventory::{
 };
 pub use layout::{IndexedChunk, Layout, NameList, NameRun};
 pub use refusal::Refusal;
-pub use returns::{Absence, Ended};
+pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;
 pub use view::{ClusterView, Generation, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};

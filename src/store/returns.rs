@@ -16,8 +16,6 @@ use super::view::{Generation, TargetView};
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
 use crate::snapshot::{Beside, CHUNK_SLOTS, Column, ColumnChunk, SlotSet};
 
-/// Views in which a series still counts as back: a collector whose clock lags sends more than one sample that a reader refuses.
-const BACK_VIEWS: u8 = 8;
 /// Entries that a target remembers for each of its chunks; older ones are forgotten.
 const GONE_PER_CHUNK: usize = 16;
 /// Targets of a cluster that are remembered; where there are more, the older half is forgotten.
@@ -25,13 +23,30 @@ const DEPARTED_MAX: usize = 1 << 14;
 
 /// Which pages lacked something that is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// All before this view: it is new to this gateway, which may have started after readers saw it.
-    Before(Generation),
-    /// Those of this view and later ones.
-    Since(Generation),
-    /// Those after this moment, at which silence ended it.
-    Silent(Instant),
+pub struct Absence {
+    /// The first of them.
+    pub from: Missing,
+    /// The first view that has it again.
+    pub until: Generation,
+}
+
+/// Since when something was missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Always: it is new to this gateway, which may have started after readers saw it.
+    Always,
+    /// From this view on.
+    View(Generation),
+    /// From this moment on, at which silence ended it.
+    Moment(Instant),
+}
+
+/// When a view is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Publication {
+    pub(super) generation: Generation,
+    /// By the gateway's clock.
+    pub(super) wall: Timestamp,
 }
 
 /// Series of one chunk that ended together.
@@ -39,10 +54,10 @@ pub enum Absence {
 pub struct Ended {
     chunk: u32,
     slots: SlotSet,
-    /// The first view without them.
-    generation: Generation,
-    /// Views that have shown them since they are back.
-    shown: u8,
+    /// Open at its end while they are not back.
+    absence: Absence,
+    /// When they came back: what is scraped later is later than any page that lacked them.
+    back: Timestamp,
 }
 
 /// What became of a target's series that ended, by chunk.
@@ -53,32 +68,40 @@ pub(super) struct Returns {
 }
 
 impl Returns {
-    /// Follows a target from one column to the next, which the view `generation` shows; gives what is back.
-    pub(super) fn follow(&mut self, before: &Column, after: &Column, generation: Generation) -> Arc<[Ended]> {
-        if !self.back.is_empty() {
-            self.back.values_mut().flatten().for_each(|ended| ended.shown += 1);
-            self.back.retain(|_, ended| {
-                ended.retain(|ended| ended.shown < BACK_VIEWS);
-                !ended.is_empty()
-            });
-        }
+    /// Follows a target from one column to the next, of the scrape that began at `started`; gives what is back.
+    pub(super) fn follow(
+        &mut self,
+        before: &Column,
+        (started, after): (Timestamp, &Column),
+        now: Publication,
+    ) -> Arc<[Ended]> {
+        self.back.retain(|_, ended| {
+            ended.retain(|ended| started <= ended.back);
+            !ended.is_empty()
+        });
         for (chunk, (before, after)) in before.chunks().iter().zip(after.chunks()).enumerate() {
             if !Arc::ptr_eq(before, after) && !is_same(before, after) {
                 let (was, is) = (present(before), present(after));
-                self.change(chunk as u32, without(&was, &is), without(&is, &was), generation);
+                self.change(chunk as u32, without(&was, &is), without(&is, &was), now);
             }
         }
         self.back.values().flatten().cloned().collect()
     }
 
-    fn change(&mut self, chunk: u32, went: SlotSet, came: SlotSet, generation: Generation) {
+    fn change(&mut self, chunk: u32, went: SlotSet, came: SlotSet, now: Publication) {
         let (gone, back) = (self.gone.entry(chunk).or_default(), self.back.entry(chunk).or_default());
         take_out(back, &went);
-        back.extend(gone.iter().map(|ended| Ended { slots: common(&ended.slots, &came), ..ended.clone() }));
+        back.extend(gone.iter().map(|ended| Ended {
+            chunk,
+            slots: common(&ended.slots, &came),
+            absence: Absence { until: now.generation, ..ended.absence },
+            back: now.wall,
+        }));
         back.retain(|ended| !is_empty(&ended.slots));
         take_out(gone, &came);
         if !is_empty(&went) {
-            gone.push(Ended { chunk, slots: went, generation, shown: 0 });
+            let absence = Absence { from: Missing::View(now.generation), until: Generation::MAX };
+            gone.push(Ended { chunk, slots: went, absence, back: now.wall });
             gone.drain(..gone.len().saturating_sub(GONE_PER_CHUNK));
         }
         self.tidy(chunk);
@@ -113,43 +136,42 @@ fn take_out(ended: &mut Vec<Ended>, slots: &SlotSet) {
 #[derive(Debug, Default)]
 pub(super) struct Departed {
     /// Each with its number among all that ever left, which tells the older from the newer.
-    absences: HashMap<Arc<Labels>, (u64, Absence), foldhash::fast::FixedState>,
+    missing: HashMap<Arc<Labels>, (u64, Missing), foldhash::fast::FixedState>,
     left: u64,
 }
 
 impl Departed {
     /// The target is gone.
-    pub(super) fn note(&mut self, labels: Arc<Labels>, absence: Absence) {
+    pub(super) fn note(&mut self, labels: Arc<Labels>, missing: Missing) {
         self.left += 1;
-        self.absences.insert(labels, (self.left, absence));
-        if self.absences.len() > DEPARTED_MAX {
-            let mut numbers: Vec<u64> = self.absences.values().map(|(number, _)| *number).collect();
+        self.missing.insert(labels, (self.left, missing));
+        if self.missing.len() > DEPARTED_MAX {
+            let mut numbers: Vec<u64> = self.missing.values().map(|(number, _)| *number).collect();
             let middle = *numbers.select_nth_unstable(DEPARTED_MAX / 2).1;
-            self.absences.retain(|_, (number, _)| *number > middle);
+            self.missing.retain(|_, (number, _)| *number > middle);
         }
     }
 
     /// The target is there with the view `now`: which pages lacked it; `None` where it left and came with the same view.
     pub(super) fn take(&mut self, labels: &Labels, now: Generation) -> Option<Absence> {
-        let absence = self.absences.remove(labels).map_or(Absence::Before(now), |(_, absence)| absence);
-        (absence != Absence::Since(now)).then_some(absence)
+        let from = self.missing.remove(labels).map_or(Missing::Always, |(_, missing)| missing);
+        (from != Missing::View(now)).then_some(Absence { from, until: now })
     }
 }
 
-/// For how many more views a target counts as back.
+/// A target that came, until it is scraped later than any page that lacked it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Arrived(Option<(Absence, u8)>);
+pub(super) struct Arrived(Option<(Absence, Timestamp)>);
 
 impl Arrived {
-    pub(super) fn after(absence: Absence) -> Arrived {
-        Arrived(Some((absence, 0)))
+    pub(super) fn after(absence: Absence, wall: Timestamp) -> Arrived {
+        Arrived(Some((absence, wall)))
     }
 
-    /// What its next view says.
-    pub(super) fn next(&mut self) -> Option<Absence> {
-        let (absence, shown) = self.0?;
-        self.0 = (shown + 1 < BACK_VIEWS).then_some((absence, shown + 1));
-        Some(absence)
+    /// What the view of the scrape that began at `started` says.
+    pub(super) fn at(&mut self, started: Timestamp) -> Option<Absence> {
+        self.0 = self.0.filter(|(_, arrived)| started <= *arrived);
+        self.0.map(|(absence, _)| absence)
     }
 }
 
@@ -163,7 +185,7 @@ impl TargetView {
     pub(super) fn without_refused(&self, marked: impl Fn(Absence) -> Option<Timestamp>) -> Option<(TargetView, usize)> {
         let mut refused = Vec::new();
         for ended in self.back.iter() {
-            let Some(marked) = marked(Absence::Since(ended.generation)) else { continue };
+            let Some(marked) = marked(ended.absence) else { continue };
             let slots = slots_of(ended).filter(|slot| (*slot as usize) < self.column.len());
             refused.extend(slots.filter(|slot| self.timestamp_of(*slot) <= marked));
         }
@@ -220,6 +242,8 @@ fn is_empty(slots: &SlotSet) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn column(present: &[usize]) -> Column {
@@ -228,30 +252,40 @@ mod tests {
         column
     }
 
-    fn slots(ended: &[Ended]) -> Vec<(u32, Generation)> {
-        ended.iter().flat_map(|ended| slots_of(ended).map(|slot| (slot, ended.generation))).collect()
+    fn slots(ended: &[Ended]) -> Vec<(u32, Absence)> {
+        ended.iter().flat_map(|ended| slots_of(ended).map(|slot| (slot, ended.absence))).collect()
+    }
+
+    fn absence(from: Generation, until: Generation) -> Absence {
+        Absence { from: Missing::View(from), until }
+    }
+
+    /// Follows with a scrape of a second ago; the generation is the second.
+    fn follow(returns: &mut Returns, before: &Column, after: &Column, generation: Generation) -> Vec<(u32, Absence)> {
+        let wall = Timestamp(1000 * generation as i64);
+        let started = wall - Duration::from_secs(1);
+        slots(&returns.follow(before, (started, after), Publication { generation, wall }))
     }
 
     #[test]
-    fn what_ended_and_is_back_is_known_with_the_view_that_was_the_first_without_it() {
+    fn what_ended_and_is_back_is_known_with_the_views_that_lacked_it() {
         let mut returns = Returns::default();
         let (all, some, none) = (column(&[1, 2, 299]), column(&[2, 299]), column(&[2]));
-        assert!(returns.follow(&all, &some, 10).is_empty());
-        assert!(returns.follow(&some, &none, 11).is_empty());
-        assert_eq!(slots(&returns.follow(&none, &all, 12)), [(1, 10), (299, 11)]);
-        assert_eq!(slots(&returns.follow(&all, &some, 13)), [(299, 11)], "what ended again is not back");
-        assert_eq!(slots(&returns.follow(&some, &all, 14)), [(1, 13), (299, 11)]);
-        let last = (15..40).map(|generation| returns.follow(&all, &all.clone(), generation)).last();
-        assert!(last.unwrap().is_empty() && returns.gone.is_empty(), "nothing is remembered for good");
+        assert!(follow(&mut returns, &all, &some, 10).is_empty());
+        assert!(follow(&mut returns, &some, &none, 11).is_empty());
+        assert_eq!(follow(&mut returns, &none, &all, 12), [(1, absence(10, 12)), (299, absence(11, 12))]);
+        assert_eq!(follow(&mut returns, &all, &some, 13), [(299, absence(11, 12))], "what ended again is not back");
+        assert_eq!(follow(&mut returns, &some, &all, 14), [(1, absence(13, 14))], "scraped after it was back");
+        assert!(follow(&mut returns, &all, &all.clone(), 16).is_empty() && returns.gone.is_empty());
     }
 
     #[test]
     fn another_series_in_the_slot_was_never_gone() {
         let mut returns = Returns::default();
         let (there, gone) = (column(&[7, 8]), column(&[]));
-        returns.follow(&there, &gone, 1);
+        follow(&mut returns, &there, &gone, 1);
         returns.forget(&[(0, [1 << 7, 0, 0, 0])]);
-        assert_eq!(slots(&returns.follow(&gone, &there, 2)), [(8, 1)]);
+        assert_eq!(follow(&mut returns, &gone, &there, 2), [(8, absence(1, 2))]);
     }
 
     #[test]
@@ -259,14 +293,14 @@ mod tests {
         let mut departed = Departed::default();
         let labels = |number: usize| Labels::from_pairs([("instance", number.to_string().as_str())]);
         for number in 0..2 * DEPARTED_MAX {
-            departed.note(Arc::new(labels(number)), Absence::Since(7));
+            departed.note(Arc::new(labels(number)), Missing::View(7));
         }
-        assert!(departed.absences.len() <= DEPARTED_MAX);
-        let newest = labels(2 * DEPARTED_MAX - 1);
-        assert_eq!(departed.take(&newest, 9), Some(Absence::Since(7)));
-        assert_eq!(departed.take(&newest, 9), Some(Absence::Before(9)), "it is there");
-        assert_eq!(departed.take(&labels(0), 9), Some(Absence::Before(9)), "forgotten");
-        departed.note(Arc::new(labels(0)), Absence::Since(9));
+        assert!(departed.missing.len() <= DEPARTED_MAX);
+        let (newest, unknown) = (labels(2 * DEPARTED_MAX - 1), Absence { from: Missing::Always, until: 9 });
+        assert_eq!(departed.take(&newest, 9), Some(absence(7, 9)));
+        assert_eq!(departed.take(&newest, 9), Some(unknown), "it is there");
+        assert_eq!(departed.take(&labels(0), 9), Some(unknown), "forgotten");
+        departed.note(Arc::new(labels(0)), Missing::View(9));
         assert_eq!(departed.take(&labels(0), 9), None, "it was never missing");
     }
 
@@ -274,9 +308,9 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut returns = Returns::default();
         for slot in 0..250 {
-            returns.follow(&column(&[slot]), &column(&[]), slot as u64);
+            follow(&mut returns, &column(&[slot]), &column(&[]), slot as u64);
         }
         assert_eq!(returns.gone[&0].len(), GONE_PER_CHUNK);
-        assert_eq!(slots(&returns.follow(&column(&[]), &column(&[0, 249]), 300)), [(249, 249)]);
+        assert_eq!(follow(&mut returns, &column(&[]), &column(&[0, 249]), 300), [(249, absence(249, 300))]);
     }
 }

@@ -13,8 +13,9 @@ use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::Claimant;
 use super::refusal::Refusal;
+use super::returns::Publication;
 use super::target::HeldTarget;
-use super::view::{Generation, StreamView, TargetView};
+use super::view::{StreamView, TargetView};
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{ApplyError, Frame, StreamId, StreamState};
 
@@ -132,9 +133,9 @@ impl Stream {
         Some((labels, owned, true))
     }
 
-    pub(super) fn show(&mut self, target: u32, latest: Timestamp, generation: Generation) -> DropCounts {
+    pub(super) fn show(&mut self, target: u32, latest: Timestamp, now: Publication) -> DropCounts {
         match (self.targets.get_mut(&target), self.state.target(target)) {
-            (Some(held), Some(state)) => held.show(state, latest, generation),
+            (Some(held), Some(state)) => held.show(state, latest, now),
             _ => DropCounts::default(),
         }
     }

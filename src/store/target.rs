@@ -11,8 +11,8 @@ use super::admit::{AdmittedChunk, TargetRules};
 use super::drops::{DropCounts, DropReason};
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
-use super::returns::{Absence, Arrived, Returns};
-use super::view::{Generation, TargetView};
+use super::returns::{Absence, Arrived, Publication, Returns};
+use super::view::TargetView;
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
 use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState, redefined};
 
@@ -152,7 +152,7 @@ impl HeldTarget {
     }
 
     /// Shows the state to readers, except what lies ahead of the clock: then what was shown before stays.
-    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp, generation: Generation) -> DropCounts {
+    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp, now: Publication) -> DropCounts {
         let mut losses = self.losses();
         if self.rules.is_refused() {
             self.view = None;
@@ -165,7 +165,8 @@ impl HeldTarget {
         let (column, beside, ahead) = without_ahead(state, latest);
         losses.add(DropReason::Ahead, ahead);
         let before = self.view.as_ref();
-        let back = before.map(|view| self.returns.follow(&view.column, &column, generation)).unwrap_or_default();
+        let started = state.started;
+        let back = before.map(|view| self.returns.follow(&view.column, (started, &column), now)).unwrap_or_default();
         self.view = Some(Arc::new(TargetView {
             labels: self.rules.labels.clone(),
             layout: self.layout.clone(),
@@ -176,17 +177,17 @@ impl HeldTarget {
             report: state.report,
             beside,
             back,
-            absence: self.arrived.next(),
+            absence: self.arrived.at(started),
         }));
         losses
     }
 
     /// Readers see it from now on, for the first time here; what they saw of it before was `absence` ago.
-    pub(super) fn arrive(&mut self, absence: impl FnOnce() -> Option<Absence>) {
+    pub(super) fn arrive(&mut self, wall: Timestamp, absence: impl FnOnce() -> Option<Absence>) {
         if std::mem::take(&mut self.is_new)
             && let Some(absence) = absence()
         {
-            self.arrived = Arrived::after(absence);
+            self.arrived = Arrived::after(absence, wall);
             if let Some(view) = &mut self.view {
                 Arc::make_mut(view).absence = Some(absence);
             }

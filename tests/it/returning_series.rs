@@ -99,6 +99,8 @@ async fn a_scraper_that_missed_the_gap_sees_none() {
     scene.gateway.pass(5);
     scene.push("a 1\nb 1\n");
     assert_eq!(scene.names(PROMETHEUS).await, "ab");
+    scene.gateway.pass(1);
+    assert_eq!(scene.names(PROMETHEUS).await, "ab", "the same samples once more");
 }
 
 #[tokio::test]
@@ -176,4 +178,19 @@ async fn a_new_run_of_a_collector_takes_nothing_away() {
     scene.collector = Collector::new(2, START + 1);
     scene.push("a 1\n");
     assert_eq!(scene.names(PROMETHEUS).await, "a", "the target was never missing");
+}
+
+#[tokio::test]
+async fn what_comes_again_after_a_restart_does_not_wear_the_memory_out() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.names(PROMETHEUS).await, "", "the first page of this gateway");
+    scene.gateway.pass(5);
+    for seconds_ago in (7..47).rev() {
+        scene.collector.scrape(&NODE, scene.gateway.now() - 1000 * seconds_ago, "a 1\nb 1\n");
+        scene.gateway.take("alpha", &mut scene.collector);
+    }
+    assert_eq!(scene.names(PROMETHEUS).await, "");
+    scene.gateway.pass(5);
+    scene.push("a 1\nb 1\n");
+    assert_eq!(scene.names(PROMETHEUS).await, "ab");
 }

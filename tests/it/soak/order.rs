@@ -103,13 +103,13 @@ pub(super) struct Refusals {
     out_of_order: Vec<Refusal>,
     /// Lines of refusals that nothing explains.
     others: Vec<String>,
-    /// How long a sample is on pages: until its target is scraped and pushed again.
+    /// How long a sample is on pages: until its target is scraped again, at most a pace later, and that is pushed, as late.
     shown_again: Duration,
 }
 
 impl Refusals {
     pub(super) fn new(pace: Duration) -> Refusals {
-        Refusals { shown_again: pace + pace / 2, ..Refusals::default() }
+        Refusals { shown_again: 2 * pace + pace / 2, ..Refusals::default() }
     }
 
     /// Reads more lines of the log.
@@ -169,7 +169,7 @@ impl Refusals {
         for why in self.explained(restarts) {
             let row = match why {
                 Explanation::Restart(at) => format!("after a restart: {}", restarts[at].kind()),
-                Explanation::Again => "the same sample once more, on the page after".to_owned(),
+                Explanation::Again => "the same sample again, on the next pages".to_owned(),
                 Explanation::None => "without a restart".to_owned(),
             };
             *rows.entry(row).or_insert(0) += 1;
@@ -183,7 +183,7 @@ impl Refusals {
 enum Explanation {
     /// The first of its series after this restart.
     Restart(usize),
-    /// The next page still had it: its target had not been scraped and pushed again.
+    /// Later pages still had it: its target had not been scraped and pushed again.
     Again,
     None,
 }
@@ -227,8 +227,8 @@ mod tests {
         let collector = restart(Victim::Collector(0), "2026-11-20T16:16:00Z");
         assert_eq!(unexplained(&["22"], std::slice::from_ref(&gateway)), 0);
         assert_eq!(unexplained(&["22", "24"], std::slice::from_ref(&gateway)), 0, "the next page has it still");
-        assert_eq!(unexplained(&["22", "26"], std::slice::from_ref(&gateway)), 1, "another sample");
-        assert_eq!(unexplained(&["22", "26"], &[collector, gateway]), 0);
+        assert_eq!(unexplained(&["22", "28"], std::slice::from_ref(&gateway)), 1, "another sample");
+        assert_eq!(unexplained(&["22", "28"], &[collector, gateway]), 0);
         assert_eq!(
             unexplained(&["22"], &[restart(Victim::Collector(1), "2026-11-20T16:16:10Z")]),
             1,
