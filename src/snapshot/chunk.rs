@@ -281,8 +281,8 @@ impl Chunk {
         }
     }
 
-    /// Packs the tables; `canonical` are their bytes.
-    pub(super) fn pack(tables: &Tables<'_>, canonical: &[u8]) -> Result<Chunk, Malformed> {
+    /// Packs the tables; `canonical` are their bytes, and `hash` is the hash of these.
+    pub(super) fn pack(tables: &Tables<'_>, canonical: &[u8], hash: ChunkHash) -> Result<Chunk, Malformed> {
         let mut text = String::with_capacity(canonical.len() + 4 * tables.pairs.len());
         let names: Box<[NameEntry]> = tables
             .names
@@ -296,7 +296,7 @@ impl Chunk {
             return Err(Malformed::OutOfBounds { what: "text of a chunk", found, max });
         }
         Ok(Chunk {
-            hash: ChunkHash(hash_128(canonical)),
+            hash,
             text: text.into_boxed_str(),
             families,
             names,

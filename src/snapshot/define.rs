@@ -326,8 +326,9 @@ impl Pending {
 }
 
 fn whole_chunk(bytes: &[u8], cache: &SchemaCache) -> Result<Arc<Chunk>, Malformed> {
-    if let Some(chunk) = cache.chunk(ChunkHash(hash_128(bytes))) {
+    let hash = ChunkHash(hash_128(bytes));
+    if let Some(chunk) = cache.chunk(hash) {
         return Ok(chunk);
     }
-    Ok(cache.share_chunk(Chunk::pack(&Tables::parse(bytes)?, bytes)?))
+    Ok(cache.share_chunk(Chunk::pack(&Tables::parse(bytes)?, bytes, hash)?))
 }

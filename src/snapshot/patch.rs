@@ -190,7 +190,9 @@ fn take_changes<'a>(tables: &Tables<'a>, slots: usize, reader: &mut Reader<'a>) 
             None => None,
             Some(name) => {
                 let count = reader.count("labels of a series", SERIES_LABELS_MAX as u64, 1)?;
-                Some((name, tables.take_pairs(reader, count)?))
+                let mut pairs = Vec::with_capacity(count);
+                tables.take_pairs(reader, count, &mut pairs)?;
+                Some((name, pairs))
             }
         };
         changes.push(SlotChange { slot, series });

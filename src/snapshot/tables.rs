@@ -19,7 +19,7 @@
 
 use std::collections::HashMap;
 
-use super::chunk::{CHUNK_SLOTS, Chunk, FREE, Family, Pair, SERIES_LABELS_MAX, STRING_BYTES_MAX};
+use super::chunk::{CHUNK_SLOTS, Chunk, ChunkHash, FREE, Family, Pair, SERIES_LABELS_MAX, STRING_BYTES_MAX, hash_128};
 use super::reader::{Malformed, Reader, put_string, put_varint};
 use crate::model::{METRIC_NAME, MetricType};
 
@@ -69,7 +69,9 @@ impl<'a> Tables<'a> {
     /// Reads label pairs behind those that are there already.
     pub(super) fn take_labels(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let pairs_max = (CHUNK_SLOTS * SERIES_LABELS_MAX) as u64;
-        for _ in 0..reader.count("label pairs of a chunk", pairs_max, 2)? {
+        let count = reader.count("label pairs of a chunk", pairs_max, 2)?;
+        self.pairs.reserve(count);
+        for _ in 0..count {
             let name = reader.string("label name", STRING_BYTES_MAX - 1)?;
             self.pairs.push(Pair::raw(name, reader.string("label value", STRING_BYTES_MAX)?));
         }
@@ -78,6 +80,8 @@ impl<'a> Tables<'a> {
 
     fn take_slots(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
         let slots = reader.count("slots of a chunk", CHUNK_SLOTS as u64, 1)?;
+        self.slot_names.reserve_exact(slots);
+        self.pair_ends.reserve_exact(slots);
         for _ in 0..slots {
             let name = self.take_name(reader)?;
             self.slot_names.push(name.unwrap_or(FREE));
@@ -89,11 +93,12 @@ impl<'a> Tables<'a> {
             }
             self.pair_ends.push(ends);
         }
-        for slot in 0..slots {
-            let count = usize::from(self.pair_ends[slot]) - self.pair_lists.len();
-            let pairs = self.take_pairs(reader, count)?;
-            self.pair_lists.extend(pairs);
+        let mut lists = Vec::with_capacity(usize::from(ends).min(reader.left()));
+        for end in &self.pair_ends {
+            let count = usize::from(*end) - lists.len();
+            self.take_pairs(reader, count, &mut lists)?;
         }
+        self.pair_lists = lists;
         Ok(())
     }
 
@@ -110,19 +115,25 @@ impl<'a> Tables<'a> {
         Ok(number.checked_sub(1).map(|number| number as u16))
     }
 
-    /// `count` pair numbers, whose label names must ascend: anything else would be a series with one label twice.
-    pub(super) fn take_pairs(&self, reader: &mut Reader<'a>, count: usize) -> Result<Vec<u16>, Malformed> {
-        let mut pairs: Vec<u16> = Vec::with_capacity(count);
+    /// Appends `count` pair numbers, whose label names must ascend: anything else would be a series with one label twice.
+    pub(super) fn take_pairs(
+        &self,
+        reader: &mut Reader<'a>,
+        count: usize,
+        lists: &mut Vec<u16>,
+    ) -> Result<(), Malformed> {
+        // An `Option`: to compare with an empty literal, which points nowhere, makes reading a chunk twice as slow.
+        let mut before: Option<&str> = None;
         for _ in 0..count {
             let pair = self.take_index(reader, "label pair of a slot", self.pairs.len())?;
             let name = self.pairs[usize::from(pair)].name;
-            let before = pairs.last().map(|before| self.pairs[usize::from(*before)].name);
             if name.is_empty() || name == METRIC_NAME || before.is_some_and(|before| before >= name) {
                 return Err(Malformed::OutOfPlace("label of a series"));
             }
-            pairs.push(pair);
+            before = Some(name);
+            lists.push(pair);
         }
-        Ok(pairs)
+        Ok(())
     }
 
     /// How many slots there are.
@@ -191,7 +202,7 @@ impl<'a> Tables<'a> {
         debug_assert!(self.slots() <= CHUNK_SLOTS);
         let mut canonical = Vec::with_capacity(CANONICAL_BYTES_USUAL);
         self.put_canonical(&mut canonical);
-        Chunk::pack(self, &canonical)
+        Chunk::pack(self, &canonical, ChunkHash(hash_128(&canonical)))
     }
 
     fn put_strings(&self, out: &mut Vec<u8>) {
