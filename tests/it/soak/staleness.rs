@@ -22,12 +22,17 @@ pub(super) struct Scraped {
     pub(super) ids: Vec<String>,
 }
 
+/// How long a target stays that only the run before a collector's restart has scraped: until silence ends it.
+const FORMER_RUN: Duration = Duration::from_secs(60);
+
 /// What the newest page said of a series.
 #[derive(Clone, Copy)]
 struct Told {
     page: &'static str,
     is_there: bool,
     since: Instant,
+    /// Its target is not there any more.
+    is_taken_away: bool,
 }
 
 /// The series and what Prometheus has of them.
@@ -84,7 +89,7 @@ impl Vanishings {
                 }
             }
             for id in &page.ids {
-                let fresh = Told { page: page.page, is_there: true, since: page.at };
+                let fresh = Told { page: page.page, is_there: true, since: page.at, is_taken_away: false };
                 let told =
                     self.told.entry((page.cluster.clone(), id.clone())).or_insert(Told { is_there: false, ..fresh });
                 if !told.is_there {
@@ -98,6 +103,8 @@ impl Vanishings {
     /// The target with this page is taken away, and the collector knows it at `at`.
     pub(super) fn taken_away(&mut self, at: Instant, cluster: &str, page: &'static str) {
         self.scraped(vec![Scraped { at, cluster: cluster.to_owned(), page, ids: Vec::new() }]);
+        let taken = self.told.iter_mut().filter(|((own, _), told)| own == cluster && told.page == page);
+        taken.for_each(|(_, told)| told.is_taken_away = true);
     }
 
     /// Compares with what a query for all of them found at `now`.
@@ -112,7 +119,8 @@ impl Vanishings {
                 continue;
             }
             let restarted = restarted(restarts, &marker.0, now);
-            let settled = restarted.map_or(self.start, |at| at + 4 * self.pace).max(told.since);
+            let pause = if told.is_taken_away { FORMER_RUN } else { 4 * self.pace };
+            let settled = restarted.map_or(self.start, |at| at + pause).max(told.since);
             let late = now.saturating_duration_since(settled);
             if is_found && restarted.is_none_or(|at| at < told.since) {
                 self.longest = self.longest.max(now.saturating_duration_since(told.since));
