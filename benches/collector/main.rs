@@ -13,7 +13,7 @@ mod freshness;
 mod process;
 mod roles;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use exporters::Exporters;
@@ -111,7 +111,7 @@ impl Workload {
     }
 }
 
-fn measure(workload: &Workload, exporters: &Exporters, program: &PathBuf, options: &Options) {
+fn measure(workload: &Workload, exporters: &Exporters, program: &Path, options: &Options) {
     let gateway = Gateway::start(program);
     let collector = Collector::start(program, &gateway, exporters, &options.interval);
     let (targets, series) = (workload.targets as u64, workload.series as u64);

@@ -15,7 +15,7 @@
 use super::error::{Expected, Fault};
 use super::key::{RawExemplar, unescape};
 use super::parser::{Entry, Parser, Place, Remembered, SampleLine};
-use super::scan::{LabelList, labels_end, name_end};
+use super::scan::{Whose, labels_end, name_end};
 use super::value::parse_value;
 use crate::model::Timestamp;
 
@@ -31,12 +31,12 @@ impl<'a> Parser<'a> {
             None if page.is_empty() => return Ok(None),
             None => return Err((start, Expected::Eof)),
             Some(b'#') => return self.openmetrics_hash_line(start),
-            Some(b'{') => labels_end::<true>(page, start, LabelList::OfNameless, self.texts_valid)?,
+            Some(b'{') => labels_end::<true>(page, start, Whose::NamelessSeries, self.texts_valid)?,
             Some(_) => {
                 let name_end = name_end(page, start);
                 match page.get(name_end) {
                     _ if name_end == start => return Err((start, Expected::LineStart)),
-                    Some(b'{') => labels_end::<true>(page, name_end, LabelList::OfNamed, self.texts_valid)?,
+                    Some(b'{') => labels_end::<true>(page, name_end, Whose::NamedSeries, self.texts_valid)?,
                     _ => name_end,
                 }
             }
@@ -83,7 +83,7 @@ impl<'a> Parser<'a> {
             return Ok(None);
         }
         let labels_at = *at + EXEMPLAR_MARK.len() - 1;
-        let labels_end = labels_end::<true>(page, labels_at, LabelList::OfExemplar, self.texts_valid)?;
+        let labels_end = labels_end::<true>(page, labels_at, Whose::Exemplar, self.texts_valid)?;
         let value_end = word_end(page, labels_end).ok_or((labels_end, Expected::Value))?;
         let value = parse_value(&page[labels_end + 1..value_end]).ok_or((labels_end + 1, Expected::Number))?;
         *at = value_end;

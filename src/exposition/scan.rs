@@ -85,29 +85,29 @@ pub(super) fn quoted_end(page: &[u8], at: usize, one_line: bool) -> Option<usize
 
 /// Whose labels a list holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum LabelList {
+pub(super) enum Whose {
     /// Of a series whose metric name stands before the brace.
-    OfNamed,
+    NamedSeries,
     /// Of a series whose metric name must be in the list.
-    OfNameless,
+    NamelessSeries,
     /// Of an exemplar: Prometheus takes an empty label name there, and nowhere else.
-    OfExemplar,
+    Exemplar,
 }
 
 /// Reads a label list whose `{` stands at `at`; returns the position behind its `}`.
 ///
 /// The text format allows blanks between tokens and a missing comma, OpenMetrics neither. A quoted string without `=`
-/// is the metric name: at most one, and only where `list` says that none stood before the brace. `texts_valid` says
+/// is the metric name: at most one, and only where `whose` says that none stood before the brace. `texts_valid` says
 /// that the whole page is UTF-8; otherwise each string is checked.
 #[inline]
 pub(super) fn labels_end<const OPEN_METRICS: bool>(
     page: &[u8],
     at: usize,
-    list: LabelList,
+    whose: Whose,
     texts_valid: bool,
 ) -> Result<usize, Fault> {
     let scan = LabelScan::<OPEN_METRICS> { page, texts_valid };
-    let mut named = list != LabelList::OfNameless;
+    let mut named = whose != Whose::NamelessSeries;
     let mut at = scan.blanks(at + 1);
     loop {
         match page.get(at) {
@@ -118,7 +118,7 @@ pub(super) fn labels_end<const OPEN_METRICS: bool>(
         let name = scan.name(at)?;
         let after = scan.blanks(name.end);
         at = match page.get(after) {
-            Some(b'=') if name.is_empty && list != LabelList::OfExemplar => return Err((at, Expected::LabelName)),
+            Some(b'=') if name.is_empty && whose != Whose::Exemplar => return Err((at, Expected::LabelName)),
             Some(b'=') => scan.value_end(after + 1)?,
             Some(b',' | b'}') if name.is_quoted && named => return Err((at, Expected::OneMetricName)),
             Some(b',' | b'}') if name.is_quoted && name.is_empty => return Err((at, Expected::MetricName)),

@@ -14,7 +14,7 @@
 use super::error::{Expected, Fault};
 use super::key::unescape_help;
 use super::parser::{Entry, Parser, Place, Remembered, SampleLine};
-use super::scan::{LabelList, labels_end, name_end, skip_blanks, starts_name};
+use super::scan::{Whose, labels_end, name_end, skip_blanks, starts_name};
 use crate::model::{MetricType, Timestamp};
 
 impl<'a> Parser<'a> {
@@ -31,7 +31,7 @@ impl<'a> Parser<'a> {
                     }
                 }
                 Some(b'{') => {
-                    let key_end = labels_end::<false>(self.page, first, LabelList::OfNameless, self.texts_valid)?;
+                    let key_end = labels_end::<false>(self.page, first, Whose::NamelessSeries, self.texts_valid)?;
                     return self.text_sample(start, key_end, None);
                 }
                 Some(byte) if starts_name(byte) => return self.text_named_sample(start, first),
@@ -45,7 +45,7 @@ impl<'a> Parser<'a> {
         let name_end = name_end(self.page, name);
         let brace = skip_blanks(self.page, name_end);
         let key_end = match self.page.get(brace) {
-            Some(b'{') => labels_end::<false>(self.page, brace, LabelList::OfNamed, self.texts_valid)?,
+            Some(b'{') => labels_end::<false>(self.page, brace, Whose::NamedSeries, self.texts_valid)?,
             _ => name_end,
         };
         self.text_sample(start, key_end, None)
