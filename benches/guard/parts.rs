@@ -141,17 +141,21 @@ fn decode() -> Round {
     Box::new(move |round| take(&rest[round]))
 }
 
+/// Who pushes.
+const COLLECTOR: &str = "collector";
+
 /// A store with one cluster, and how it takes a frame.
 fn store() -> (Arc<Store>, impl FnMut(&EncodedFrame)) {
     let store = Arc::new(Store::new(FrameLimits::default()));
-    let policy = ClusterPolicy::new("alpha", "production");
+    let identities = vec![COLLECTOR.to_owned()];
+    let policy = ClusterPolicy { identities, ..ClusterPolicy::new("alpha", "production") };
     store.set_inventory(Inventory::new([policy]).expect("one name"));
     let taker = store.clone();
     let take = move |encoded: &EncodedFrame| {
         let (frame, _) = Frame::parse(&encoded.bytes, &FrameLimits::default()).expect("our own frame");
         let wall = frame.header().tick;
         let arrival = Arrival {
-            collector: "collector".into(),
+            collector: COLLECTOR.into(),
             certificate_expires: wall,
             clock_skew_ms: None,
             wall,
