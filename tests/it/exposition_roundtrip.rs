@@ -124,7 +124,7 @@ fn has_even_mantissa(number: &str) -> bool {
 #[test]
 fn halfway_between_two_shortest_forms_the_even_one_is_written() {
     let mut written = Vec::new();
-    write_value(&mut written, 995_920_840_808_869.25);
+    write_value(&mut written, f64::from_bits(4_831_322_567_640_272_170));
     assert_eq!(written, b"9.959208408088692e+14", "as Go has it; Rust would end in 3");
 }
 
