@@ -1,4 +1,5 @@
-//! Writes the seeds of the fuzzing corpus from the fixtures: `cargo test --test it fuzz_seeds -- --ignored`.
+//! The seeds of the fuzzing corpus are what is made here of the fixtures; `FEDGATE_WRITE_SEEDS=1 cargo test --test it fuzz_seeds`
+//! writes them anew.
 //!
 //! Seeds are small and many-sided, because a fuzzer mutates them and does not read them. Those of frames follow the frame
 //! format and are written anew whenever it changes.
@@ -30,14 +31,51 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Replaces the seeds of `target`; findings, which have other names, stay.
-fn write(target: &str, seeds: &[Vec<u8>]) {
-    let folder = root().join("tests/fuzz/corpus").join(target);
-    fs::create_dir_all(&folder).unwrap();
-    let old = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    old.filter(|path| is_seed(path)).for_each(|path| fs::remove_file(path).unwrap());
+fn corpus(target: &str) -> PathBuf {
+    root().join("tests/fuzz/corpus").join(target)
+}
+
+fn is_writing() -> bool {
+    std::env::var_os("FEDGATE_WRITE_SEEDS").is_some()
+}
+
+fn seed_name(nth: usize) -> String {
+    format!("seed-{nth:02}")
+}
+
+/// The kept seeds of `target`, by name; findings, which have other names, are not among them.
+fn kept(target: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(corpus(target)).unwrap().map(|entry| entry.unwrap().path());
+    let mut kept: Vec<PathBuf> = entries.filter(|path| is_seed(path)).collect();
+    kept.sort();
+    kept
+}
+
+/// Holds the kept seeds of `target` against these, or replaces them.
+fn keep(target: &str, seeds: &[Vec<u8>]) {
+    if is_writing() {
+        return write(target, seeds);
+    }
+    assert_eq!(kept(target).len(), seeds.len(), "seeds of {target}");
     for (nth, seed) in seeds.iter().enumerate() {
-        fs::write(folder.join(format!("seed-{nth:02}")), seed).unwrap();
+        let kept = fs::read(corpus(target).join(seed_name(nth))).unwrap();
+        assert!(kept == *seed, "{target}: seed {nth} is not what is made today");
+    }
+}
+
+/// The same where a making gives other bytes (new keys, another processor's compressor): only how many there are is held.
+fn keep_remade(target: &str, seeds: &[Vec<u8>]) {
+    if is_writing() {
+        return write(target, seeds);
+    }
+    assert_eq!(kept(target).len(), seeds.len(), "seeds of {target}");
+}
+
+fn write(target: &str, seeds: &[Vec<u8>]) {
+    fs::create_dir_all(corpus(target)).unwrap();
+    kept(target).iter().for_each(|path| fs::remove_file(path).unwrap());
+    for (nth, seed) in seeds.iter().enumerate() {
+        fs::write(corpus(target).join(seed_name(nth)), seed).unwrap();
     }
 }
 
@@ -68,7 +106,6 @@ fn probes(format: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-#[ignore = "writes the corpus"]
 fn pages() {
     let real = ["edge-cases.prom", "node_exporter-1.11.1.prom", "prometheus-3.5.3.prom", "vpenso-0.20-alpha.prom"];
     let mut text: Vec<Vec<u8>> = real.iter().map(|name| beginning(name)).collect();
@@ -95,10 +132,10 @@ fn pages() {
     };
     let successive: Vec<Vec<u8>> =
         successive.into_iter().chain([protobuf_pages().iter().map(of_protobuf).collect::<Vec<_>>()].concat()).collect();
-    write("protobuf_page", &protobuf);
-    write("text_page", &text);
-    write("openmetrics_page", &openmetrics);
-    write("page_cache", &successive);
+    keep("protobuf_page", &protobuf);
+    keep("text_page", &text);
+    keep("openmetrics_page", &openmetrics);
+    keep("page_cache", &successive);
 }
 
 /// Families of every type, by themselves and together.
@@ -187,7 +224,6 @@ fn record(frame: &EncodedFrame, ends_body: bool) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "writes the corpus"]
 fn frame_streams() {
     let frames = frames();
     let of = |range: &[EncodedFrame], each: bool| {
@@ -199,15 +235,14 @@ fn frame_streams() {
     // As bytes that are no record: whole frames, one behind the other.
     let whole: Vec<u8> = frames[..=key].iter().flat_map(|frame| frame.bytes.to_vec()).collect();
     seeds.push([&[0, 0, 0, 0][..], &(whole.len() as u16).to_le_bytes(), &whole].concat());
-    write("frame_stream", &seeds);
-    write("push_body", &seeds);
+    keep("frame_stream", &seeds);
+    keep("push_body", &seeds);
 }
 
 #[test]
-#[ignore = "writes the corpus"]
 fn requests() {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-    write(
+    keep(
         "negotiation",
         &texts(&[
             SCRAPE_ACCEPT,
@@ -221,7 +256,7 @@ fn requests() {
             "text/plain; version=\"0.0.4\" ;; =",
         ]),
     );
-    write(
+    keep(
         "selectors",
         &texts(&[
             "match[]=%7B__name__%3D~%22.%2B%22%7D&limit=5&timestamps=0",
@@ -235,7 +270,7 @@ fn requests() {
             "{a=\"b\" or c=\"d\"} @ end()",
         ]),
     );
-    write(
+    keep(
         "relabel",
         &texts(&[
             "__address__=h:9100\njob=j\n__meta_rack=07\n\nreplace\t__address__,job\t;\t([^:]+):(.*);(.*)\t\tinstance\t${1}-$3$$\nlabelmap\t\t\t__meta_(.+)\t\t\t$1\nlabeldrop\t\t\t__.*",
@@ -243,7 +278,7 @@ fn requests() {
             "a=1\nb=1\n\nkeepequal\ta\t\t\t\tb\ndropequal\ta\t\t\t\tc\nlabelkeep\t\t\ta|b\nreplace\ta\t;\t(?P<n>.)\t\t$n\t$x${n}",
         ]),
     );
-    write(
+    keep(
         "verdict",
         &[
             (0, "{\"acked\":7}"),
@@ -256,7 +291,7 @@ fn requests() {
         .map(|(status, body)| [&[status], body.as_bytes()].concat())
         .collect::<Vec<_>>(),
     );
-    write(
+    keep(
         "scalars",
         &texts(&[
             "1h30m",
@@ -281,7 +316,6 @@ fn requests() {
 }
 
 #[test]
-#[ignore = "writes the corpus"]
 fn files() {
     let config = |name: &str| fs::read(root().join("config").join(name)).unwrap();
     let bare = b"push: {url: \"https://g:9443\", tick: 5s, tls_config: {ca_file: a, cert_file: b, key_file: c}}\n\
@@ -292,8 +326,8 @@ fn files() {
         let kept = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.is_empty());
         kept.map(|line| format!("{line}\n")).collect::<String>().into_bytes()
     };
-    write("config_file", &[uncommented("gateway.yml"), uncommented("collector.yml"), bare.to_vec(), faulty.to_vec()]);
-    write(
+    keep("config_file", &[uncommented("gateway.yml"), uncommented("collector.yml"), bare.to_vec(), faulty.to_vec()]);
+    keep(
         "target_groups",
         &[
             b"[{\"targets\": [\"a:1\", \"[::1]:9100\"], \"labels\": {\"rack\": \"07\", \"__scheme__\": \"https\"}}, {\"targets\": []}]".to_vec(),
@@ -308,7 +342,7 @@ fn files() {
     let body = |encoding: u8, power: u8, body: &[u8]| [&[encoding, power], body].concat();
     let twice = [&gzip[..], &gzip].concat();
     let bomb = zstd::bulk::compress(&vec![0; 3_000_000], 3).unwrap();
-    write(
+    keep_remade(
         "scraped_body",
         &[
             body(0, 20, &page[..300]),
@@ -324,7 +358,6 @@ fn files() {
 
 /// Documents of a certificate authority that exists for this alone.
 #[test]
-#[ignore = "writes the corpus"]
 fn certificates() {
     let folder = tempfile::tempdir().unwrap();
     let now = Timestamp(START_MS);
@@ -343,5 +376,5 @@ fn certificates() {
     let documents = [&b"d"[..], &der(&certificate), &der(&key), &der(&own), &der(&list)].concat();
     let pem =
         |parts: &[&String]| format!("p{}", parts.iter().map(|part| part.as_str()).collect::<String>()).into_bytes();
-    write("tls_files", &[documents, pem(&[&certificate]), pem(&[&own, &list])]);
+    keep_remade("tls_files", &[documents, pem(&[&certificate]), pem(&[&own, &list])]);
 }
