@@ -252,7 +252,7 @@ impl Verdict {
             415 => Verdict::Unsupported { versions: read::<UnsupportedBody>(status, body)?.versions },
             422 => {
                 let DamagedBody { seq, reason } = read(status, body)?;
-                Verdict::Damaged { seq, reason }
+                Verdict::Damaged { seq, reason: beginning(&reason, OWN_REASON_CHARS_MAX) }
             }
             429 => Verdict::SlowDown { retry_after },
             503 => Verdict::Busy { retry_after },
@@ -263,13 +263,19 @@ impl Verdict {
 
 /// Characters of a foreign body that go into a log line.
 const REASON_CHARS_MAX: usize = 200;
+/// Characters of a gateway's own reason, which may name several things that it found and expected.
+const OWN_REASON_CHARS_MAX: usize = 1000;
 
-/// The reason in a body, or the body's beginning where it is none of ours.
+/// The beginning of the reason in a body, or of the body where it is none of ours.
 pub(super) fn reason_text(body: &[u8]) -> String {
     match serde_json::from_slice::<ReasonBody>(body) {
-        Ok(own) => own.reason,
-        Err(_) => String::from_utf8_lossy(body).trim().chars().take(REASON_CHARS_MAX).collect(),
+        Ok(own) => beginning(&own.reason, OWN_REASON_CHARS_MAX),
+        Err(_) => beginning(String::from_utf8_lossy(body).trim(), REASON_CHARS_MAX),
     }
+}
+
+fn beginning(reason: &str, chars_max: usize) -> String {
+    reason.chars().take(chars_max).collect()
 }
 
 /// The answer of `GET /v1/identity`: what the gateway takes the caller's certificate for.
@@ -293,6 +299,20 @@ pub struct IdentityAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_cannot_fill_the_log_with_one_reason() {
+        let long = "x".repeat(100_000);
+        for verdict in [Verdict::Forbidden { reason: long.clone() }, Verdict::Damaged { seq: 1, reason: long.clone() }]
+        {
+            let (status, body) = (verdict.status(), verdict.body());
+            let reason = match Verdict::parse(status, None, body.as_bytes()).unwrap() {
+                Verdict::Forbidden { reason } | Verdict::Damaged { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(reason.len(), OWN_REASON_CHARS_MAX);
+        }
+    }
 
     #[test]
     fn every_verdict_is_read_as_it_was_written() {
