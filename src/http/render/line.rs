@@ -139,7 +139,9 @@ pub(super) struct Place {
     pub(super) before: u16,
     /// It replaces the target's label of the same name.
     pub(super) replaces: bool,
-    /// It has to do with an appended label or its name needs another form: the line is put together label by label.
+    /// The bit of the appended label whose place it takes, 0 for none.
+    pub(super) hides: u64,
+    /// Its name needs another form: the line is put together label by label.
     pub(super) is_special: bool,
 }
 
@@ -149,6 +151,8 @@ pub(super) struct TargetText {
     text: Box<[u8]>,
     /// Where each of the target's labels ends in `text`; a zero in front.
     ends: Box<[u32]>,
+    /// Where each of the appended labels ends; one that the target has is empty.
+    appended_ends: Box<[u32]>,
     /// Where the appended labels end, and the stamp begins.
     tail_end: u32,
     /// Nothing is appended, so the last comma must go; or a name needs another form, which another label may have.
@@ -168,6 +172,24 @@ impl TargetText {
     #[inline]
     pub(super) fn labels_from(&self, from: usize) -> &[u8] {
         &self.text[self.ends[from] as usize..self.tail_end as usize]
+    }
+
+    /// The target's labels from `from` on, then each appended one that is not among `hidden`, as [`Style`] ends them.
+    pub(super) fn write_shown(&self, style: &Style, out: &mut Vec<u8>, from: usize, hidden: u64) {
+        let labels_end = self.ends[self.ends.len() - 1];
+        out.extend_from_slice(&self.text[self.ends[from] as usize..labels_end as usize]);
+        let mut start = labels_end;
+        for (number, end) in self.appended_ends.iter().enumerate() {
+            if hidden & 1 << number == 0 {
+                out.extend_from_slice(&self.text[start as usize..*end as usize]);
+            }
+            start = *end;
+        }
+        // The last label of all has lost its comma.
+        if style.format != Format::Protobuf && out.last() == Some(&b'"') {
+            out.push(b',');
+        }
+        style.close(out);
     }
 
     /// The timestamp of the scrape and what ends the line.
@@ -268,22 +290,27 @@ impl Lines {
             ends.push(text.len() as u32);
         }
         let labels_end = text.len();
-        let lacking = appended.iter().filter(|(name, _)| labels.get(name).is_none());
-        for (name, value) in lacking {
-            self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
+        let mut appended_ends = Vec::with_capacity(appended.len());
+        for (name, value) in appended {
+            if labels.get(name).is_none() {
+                self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
+            }
+            appended_ends.push(text.len() as u32);
         }
         let has_foreign = labels.iter().any(|(name, _)| self.is_foreign(name))
             || appended.iter().any(|(name, _)| self.is_foreign(name));
         let (is_text, has_tail) = (self.style.format != Format::Protobuf, text.len() > labels_end);
         if is_text && has_tail {
             text.pop();
+            appended_ends.iter_mut().for_each(|end| *end = (*end).min(text.len() as u32));
         }
         text.extend_from_slice(if is_text { b"} " } else { b"" });
         let tail_end = text.len() as u32;
         self.style.write_stamp(&mut text, site.target.started);
         text.extend_from_slice(if is_text { b"\n" } else { b"" });
         let is_special = has_foreign || (is_text && !has_tail);
-        TargetText { text: text.into(), ends: ends.into(), tail_end, is_special, places: self.places_of(site) }
+        let (ends, appended_ends) = (ends.into(), appended_ends.into());
+        TargetText { text: text.into(), ends, appended_ends, tail_end, is_special, places: self.places_of(site) }
     }
 
     /// Whether a label's name needs another form in this style.
@@ -313,10 +340,13 @@ impl Lines {
         let of_target: Vec<&str> = target.iter().map(|(name, _)| name).collect();
         let place = |name: &Arc<str>| {
             let found = of_target.binary_search(&&**name);
+            let appended = appended.iter().position(|(own, _)| **own == **name);
+            let bit = appended.and_then(|number| 1u64.checked_shl(number as u32));
             Place {
                 before: found.unwrap_or_else(|before| before) as u16,
                 replaces: found.is_ok(),
-                is_special: self.is_foreign(name) || appended.iter().any(|(own, _)| **own == **name),
+                hides: bit.unwrap_or(0),
+                is_special: self.is_foreign(name) || (appended.is_some() && bit.is_none()),
             }
         };
         names.iter().map(place).collect()
@@ -382,14 +412,16 @@ impl<'a> RunLines<'a> {
     fn write_series(&self, out: &mut Vec<u8>, open: &[u8], slot: u8, parts: impl Iterator<Item = Part<'a>>) {
         let (text, start) = (self.text, out.len());
         out.extend_from_slice(open);
-        let (mut done, mut is_special) = (0, text.is_special);
+        let (mut done, mut hidden, mut is_special) = (0, 0, text.is_special);
         for Part { text: pair, place } in parts {
             let before = usize::from(place.before);
             if before > done {
                 out.extend_from_slice(text.labels(done, before));
             }
             done = before + usize::from(place.replaces);
-            is_special |= place.is_special;
+            // Who lacks a label that its target has may have the appended one instead.
+            is_special |= place.is_special || (place.hides != 0 && pair.is_empty());
+            hidden |= place.hides;
             if !pair.is_empty() {
                 out.extend_from_slice(pair);
                 out.push(b',');
@@ -399,7 +431,10 @@ impl<'a> RunLines<'a> {
             out.truncate(start);
             return self.write_label_by_label(out, open, slot, None);
         }
-        out.extend_from_slice(text.labels_from(done));
+        match hidden {
+            0 => out.extend_from_slice(text.labels_from(done)),
+            _ => text.write_shown(&self.lines.style, out, done, hidden),
+        }
     }
 
     /// Where a pair stands among the target's labels.

@@ -12,7 +12,7 @@ impl RunLines<'_> {
     #[inline]
     pub fn write_label_fields(&self, out: &mut Vec<u8>, slot: u8, except: Option<PairId>) {
         let (text, start) = (self.text, out.len());
-        let (mut done, mut is_special) = (0, text.is_special);
+        let (mut done, mut hidden, mut is_special) = (0, 0, text.is_special);
         for id in self.chunk.pairs_of(usize::from(slot)) {
             let place = self.place(*id);
             let before = usize::from(place.before);
@@ -20,8 +20,9 @@ impl RunLines<'_> {
                 out.extend_from_slice(text.labels(done, before));
             }
             done = before + usize::from(place.replaces);
-            is_special |= place.is_special;
             let pair = self.chunk.pair(*id);
+            is_special |= place.is_special || (place.hides != 0 && pair.value.is_empty());
+            hidden |= place.hides;
             if !pair.value.is_empty() && Some(*id) != except {
                 write_label_pair(out, pair.name, pair.value);
             }
@@ -30,7 +31,10 @@ impl RunLines<'_> {
             out.truncate(start);
             return self.write_field_by_field(out, slot, except);
         }
-        out.extend_from_slice(text.labels_from(done));
+        match hidden {
+            0 => out.extend_from_slice(text.labels_from(done)),
+            _ => text.write_shown(self.lines.style(), out, done, hidden),
+        }
     }
 
     #[cold]
