@@ -18,6 +18,7 @@ pub mod snapshot;
 
 pub mod store;
 
+pub mod promql;
 pub mod tls;
 
 pub mod net;
