@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of `src/lib.rs`: each module may import those before it and itself.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "model",
     "config",
     "telemetry",
@@ -15,6 +15,7 @@ const ORDER: [&str; 17] = [
     "exposition",
     "snapshot",
     "store",
+    "promql",
     "tls",
     "net",
     "relabel",

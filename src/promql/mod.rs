@@ -1,3 +1,21 @@
 //! PromQL, evaluated over views. Synchronous, no clock: time comes in as an argument.
+//!
+//! Source → [`parse`] → [`ast`] → [`eval`] over a [`Source`] → [`Value`]. An expression is evaluated for all its steps at
+//! once: a node's result is a [`Vector`], rows beside a block of cells, so an instant query is a range query of one step.
+//! Label sets ([`Rows`]) are shared and immutable: what does not change from one evaluation to the next keeps its
+//! identity, and with it everything that was worked out from it.
 
+pub mod ast;
+pub mod function;
 pub mod histogram;
+mod notes;
+mod rows;
+mod series;
+mod source;
+mod value;
+
+pub use notes::{Annotation, Annotations, Budget, EvalError, Severity};
+pub use rows::{Block, Rows};
+pub use series::SeriesSource;
+pub use source::{Samples, Source};
+pub use value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};

@@ -1,0 +1,53 @@
+//! Where an evaluation reads samples.
+
+use std::sync::Arc;
+
+use super::histogram::FloatHistogram;
+use super::notes::{Budget, EvalError};
+use super::rows::Rows;
+use super::value::{Steps, Vector};
+use crate::model::{Matcher, Timestamp};
+
+/// Samples of one series, oldest first, without stale markers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Samples<'a> {
+    /// Milliseconds, strictly ascending.
+    pub times: &'a [i64],
+    /// Beside `times`; `HISTOGRAM_NAN` where the sample is a histogram.
+    pub values: &'a [f64],
+    /// By index into `values`, ascending: exactly those that are `HISTOGRAM_NAN`.
+    pub histograms: &'a [(u32, Arc<FloatHistogram>)],
+}
+
+/// Samples by series. The store's views are one; full series in memory, as unit tests of rules give them, are another.
+pub trait Source: Sync {
+    /// At each step the newest sample of each selected series that is not later and younger than `lookback` milliseconds; absent
+    /// where that is a stale marker. The metric's name stands. Errors when the budget is spent.
+    fn instant(
+        &self,
+        matchers: &[Matcher],
+        steps: &Steps,
+        lookback: i64,
+        budget: &Budget<'_>,
+    ) -> Result<Vector, EvalError>;
+
+    /// The same, each cell the time of the sample in seconds.
+    fn instant_times(
+        &self,
+        matchers: &[Matcher],
+        steps: &Steps,
+        lookback: i64,
+        budget: &Budget<'_>,
+    ) -> Result<Vector, EvalError>;
+
+    /// Hands the samples later than `from` and not later than `to` of each selected series to `each`, with the series' row in
+    /// the rows returned. A series without samples there may be among the rows, and is then not handed over.
+    fn range(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+        budget: &Budget<'_>,
+        each: &mut dyn FnMut(usize, Samples<'_>),
+    ) -> Result<Arc<Rows>, EvalError>;
+}
