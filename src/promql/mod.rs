@@ -6,9 +6,14 @@
 //! identity, and with it everything that was worked out from it.
 
 pub mod ast;
+pub mod call;
+pub mod compensated;
 pub mod function;
 pub mod histogram;
 mod notes;
+pub mod over_time;
+pub mod quantile;
+pub mod remark;
 mod rows;
 mod series;
 mod source;

@@ -24,6 +24,7 @@ pub struct Bucket {
 }
 
 /// `2^(1/2)`, `2^(1/4)`, … `2^(1/256)`.
+#[allow(clippy::approx_constant, reason = "the float below the nearest one is meant")]
 const ROOTS: [f64; 8] = [
     1.414213562373095,
     1.189207115002721,

@@ -50,6 +50,23 @@ impl FloatHistogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
+    /// Whether both hold the same, to the bit; reset hints do not count.
+    pub fn is_same(&self, other: &FloatHistogram) -> bool {
+        let same = |one: f64, two: f64| one.to_bits() == two.to_bits();
+        let same_buckets = |one: &[(i32, f64)], two: &[(i32, f64)]| {
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.0 == two.0 && same(one.1, two.1))
+        };
+        self.schema == other.schema
+            && self.zero_threshold == other.zero_threshold
+            && same(self.count, other.count)
+            && same(self.sum, other.sum)
+            && same(self.zero, other.zero)
+            && self.custom_bounds.len() == other.custom_bounds.len()
+            && self.custom_bounds.iter().zip(&*other.custom_bounds).all(|(one, two)| same(*one, *two))
+            && same_buckets(&self.positive, &other.positive)
+            && same_buckets(&self.negative, &other.negative)
+    }
+
     /// Leaves out buckets without observations.
     pub fn compact(&mut self) {
         self.positive.retain(|(_, count)| *count != 0.0);

@@ -1,0 +1,109 @@
+//! Functions over instant vectors, scalars and nothing, for all steps at once.
+//!
+//! A function of floats leaves histograms out, and one of histograms floats: rows stay, their cells go. Names of metrics are
+//! dropped by [`Rows::without_names`]; that the remaining label sets are distinct is the engine's to check, once for all nodes.
+
+mod absent;
+mod floats;
+
+pub use absent::{absent, absent_labels};
+
+use std::sync::Arc;
+
+use super::ast::{Call, ExprKind};
+use super::function::Function;
+use super::notes::{Annotations, EvalError};
+use super::remark::unwrapped;
+use super::rows::{Block, Rows};
+use super::value::{ABSENT, Cells, Steps, Value, Vector};
+use crate::model::Labels;
+
+/// What a call sees beside its arguments.
+pub struct CallContext<'a> {
+    /// The evaluation's times.
+    pub steps: Steps,
+    /// Where remarks go.
+    pub annotations: &'a mut Annotations,
+}
+
+/// What a call gives. `args` are the values of its arguments as written, for all steps.
+///
+/// `timestamp` of a bare selector wants [`Source::instant_times`](super::Source::instant_times) as its argument.
+pub fn call(call: &Call, args: Vec<Value>, context: &mut CallContext<'_>) -> Result<Value, EvalError> {
+    let mut args = Args { values: args.into_iter() };
+    let steps = context.steps;
+    Ok(match call.function {
+        Function::Time => Value::Scalar(steps.iter().map(|at| at.0 as f64 / 1000.0).collect()),
+        Function::Pi => Value::Scalar(vec![std::f64::consts::PI; steps.count as usize]),
+        Function::Scalar => Value::Scalar(floats::scalar(&args.vector(), steps)),
+        Function::Vector => Value::Vector(of_no_labels(args.scalar(steps))),
+        Function::Absent => Value::Vector(absent(&args.vector(), &call.args[0], steps)),
+        Function::Timestamp => Value::Vector(timestamp(call, args.vector(), steps)),
+        Function::Clamp => {
+            let (vector, min, max) = (args.vector(), args.scalar(steps), args.scalar(steps));
+            Value::Vector(floats::clamp(vector, |step| (min[step], max[step]), steps))
+        }
+        Function::ClampMin => {
+            let (vector, min) = (args.vector(), args.scalar(steps));
+            Value::Vector(floats::clamp(vector, |step| (min[step], f64::INFINITY), steps))
+        }
+        Function::ClampMax => {
+            let (vector, max) = (args.vector(), args.scalar(steps));
+            Value::Vector(floats::clamp(vector, |step| (f64::NEG_INFINITY, max[step]), steps))
+        }
+        Function::Round => {
+            let (vector, nearest) = (args.vector(), args.optional_scalar());
+            Value::Vector(floats::round(vector, nearest.as_deref(), steps))
+        }
+        function => match floats::of_one(function) {
+            Some(of_one) => Value::Vector(floats::mapped(args.vector(), of_one)),
+            None => return Err(EvalError::Execution(format!("{}() is not supported yet", function.name()))),
+        },
+    })
+}
+
+/// Arguments in order. The tree's types are checked, so that each is what it must be.
+struct Args {
+    values: std::vec::IntoIter<Value>,
+}
+
+impl Args {
+    fn vector(&mut self) -> Vector {
+        match self.values.next() {
+            Some(Value::Vector(vector)) => vector,
+            other => unreachable!("a checked tree has a vector here, not {other:?}"),
+        }
+    }
+
+    fn scalar(&mut self, steps: Steps) -> Vec<f64> {
+        let scalar = self.optional_scalar().expect("a checked tree has a scalar here");
+        debug_assert_eq!(scalar.len(), steps.count as usize);
+        scalar
+    }
+
+    fn optional_scalar(&mut self) -> Option<Vec<f64>> {
+        match self.values.next()? {
+            Value::Scalar(scalar) => Some(scalar),
+            other => unreachable!("a checked tree has a scalar here, not {other:?}"),
+        }
+    }
+}
+
+/// One row without labels.
+fn of_no_labels(floats: Vec<f64>) -> Vector {
+    let rows = Rows::new([Arc::new(Block::built(vec![Labels::empty()]))]);
+    Vector { rows: Arc::new(rows), cells: Cells { floats, ..Cells::default() } }
+}
+
+/// The times of samples: those of a bare selector stand in its cells, all other samples are of their step.
+fn timestamp(call: &Call, mut vector: Vector, steps: Steps) -> Vector {
+    if !matches!(unwrapped(&call.args[0]).kind, ExprKind::Vector(_)) {
+        let times: Vec<f64> = steps.iter().map(|at| at.0 as f64 / 1000.0).collect();
+        for row in vector.cells.floats.chunks_exact_mut(times.len()) {
+            let cells = row.iter_mut().zip(&times).filter(|(cell, _)| cell.to_bits() != ABSENT);
+            cells.for_each(|(cell, time)| *cell = *time);
+        }
+        vector.cells.histograms.clear();
+    }
+    Vector { rows: Arc::new(vector.rows.without_names()), cells: vector.cells }
+}
