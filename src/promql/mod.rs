@@ -15,12 +15,16 @@ pub mod over_time;
 pub mod quantile;
 pub mod remark;
 mod rows;
+mod selection;
 mod series;
 mod source;
+mod store_source;
 mod value;
 
 pub use notes::{Annotation, Annotations, Budget, EvalError, Severity};
 pub use rows::{Block, Rows};
+pub use selection::SelectionCache;
 pub use series::SeriesSource;
 pub use source::{Samples, Source};
+pub use store_source::StoreSource;
 pub use value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};

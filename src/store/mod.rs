@@ -12,6 +12,7 @@ mod facts;
 mod inventory;
 mod layout;
 mod owners;
+mod pick;
 mod refusal;
 mod relabelled;
 mod returns;
@@ -33,8 +34,9 @@ pub use inventory::{
     Membership,
 };
 pub use layout::{IndexedChunk, Layout, NameList, NameRun};
+pub use pick::{Picker, Unsaid};
 pub use refusal::Refusal;
 pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;
-pub use view::{ClusterView, Generation, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};
+pub use view::{ClusterView, Generation, NO_CLUSTER, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};

@@ -120,17 +120,17 @@ pub fn select(view: &SiteView, selectors: &[Selector]) -> Selection {
 }
 
 /// Matchers by what decides them.
-struct Conditions<'a> {
+pub(super) struct Conditions<'a> {
     name: Vec<&'a Matcher>,
     /// Of labels that no push can have of its own: the inventory decides.
     cluster: Vec<&'a Matcher>,
-    labels: Vec<&'a Matcher>,
+    pub(super) labels: Vec<&'a Matcher>,
     /// Which of [`SCRAPE_FAMILIES`] the name matchers accept.
-    scrape_names: [bool; SCRAPE_FAMILIES.len()],
+    pub(super) scrape_names: [bool; SCRAPE_FAMILIES.len()],
 }
 
 impl<'a> Conditions<'a> {
-    fn new(selector: &'a Selector) -> Conditions<'a> {
+    pub(super) fn new(selector: &'a [Matcher]) -> Conditions<'a> {
         let (name, others): (Vec<_>, Vec<_>) = selector.iter().partition(|matcher| matcher.name == METRIC_NAME);
         let (cluster, labels) =
             others.into_iter().partition(|matcher| matcher.name == CLUSTER || matcher.name == ENVIRONMENT);
@@ -138,11 +138,11 @@ impl<'a> Conditions<'a> {
         Conditions { name, cluster, labels, scrape_names }
     }
 
-    fn accept_name(&self, name: &str) -> bool {
+    pub(super) fn accept_name(&self, name: &str) -> bool {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
 
-    fn accept_cluster(&self, inventory: &Labels) -> bool {
+    pub(super) fn accept_cluster(&self, inventory: &Labels) -> bool {
         self.cluster.iter().all(|matcher| matcher.matches(inventory.get(&matcher.name).unwrap_or_default()))
     }
 }
@@ -160,7 +160,7 @@ struct NameVerdict {
 type ListVerdict = Arc<[(u16, NameVerdict)]>;
 
 /// Verdicts by the address of what is interned.
-type Verdicts<T> = hashbrown::HashMap<usize, T, foldhash::fast::FixedState>;
+pub(super) type Verdicts<T> = hashbrown::HashMap<usize, T, foldhash::fast::FixedState>;
 
 struct Search<'a> {
     view: &'a SiteView,
@@ -174,7 +174,8 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(view: &'a SiteView, selectors: &'a [Selector]) -> Search<'a> {
-        let conditions = selectors.iter().filter(|selector| !selector.is_empty()).map(Conditions::new).collect();
+        let conditions =
+            selectors.iter().filter(|selector| !selector.is_empty()).map(|one| Conditions::new(one)).collect();
         let (by_name, by_list) = (Verdicts::default(), Verdicts::default());
         Search { view, conditions, by_name, by_list, names: Vec::new(), facts: BTreeMap::new(), slots: Vec::new() }
     }
@@ -327,14 +328,14 @@ fn pick<'f>(
 }
 
 /// The labels that a series has without saying so.
-struct Scope<'a> {
-    target: &'a Labels,
-    inventory: &'a Labels,
+pub(super) struct Scope<'a> {
+    pub(super) target: &'a Labels,
+    pub(super) inventory: &'a Labels,
 }
 
 impl Scope<'_> {
     /// Whether each matcher holds for a series that does not have its label.
-    fn fallbacks(&self, matchers: &[&Matcher]) -> Vec<bool> {
+    pub(super) fn fallbacks(&self, matchers: &[&Matcher]) -> Vec<bool> {
         let value_of = |name: &str| self.target.get(name).or_else(|| self.inventory.get(name)).unwrap_or_default();
         matchers.iter().map(|matcher| matcher.matches(value_of(&matcher.name))).collect()
     }
@@ -346,20 +347,20 @@ impl Scope<'_> {
 }
 
 /// What a selector's label matchers come down to in one chunk.
-enum Filter {
+pub(super) enum Filter {
     All,
     Nothing,
     Slots(Vec<PairVerdicts>),
 }
 
 /// One matcher: what each pair of the chunk decides, and what holds for a series without the label.
-struct PairVerdicts {
+pub(super) struct PairVerdicts {
     by_pair: Vec<Option<bool>>,
     fallback: bool,
 }
 
 impl Filter {
-    fn new(chunk: &IndexedChunk, matchers: &[&Matcher], fallbacks: &[bool], scope: &Scope<'_>) -> Filter {
+    pub(super) fn new(chunk: &IndexedChunk, matchers: &[&Matcher], fallbacks: &[bool], scope: &Scope<'_>) -> Filter {
         let mut open = Vec::new();
         for (matcher, fallback) in matchers.iter().zip(fallbacks) {
             match PairVerdicts::new(chunk, matcher, *fallback, scope) {
@@ -376,7 +377,7 @@ impl Filter {
         if open.is_empty() { Filter::All } else { Filter::Slots(open) }
     }
 
-    fn passes(&self, chunk: &IndexedChunk, slot: usize) -> bool {
+    pub(super) fn passes(&self, chunk: &IndexedChunk, slot: usize) -> bool {
         match self {
             Filter::All => true,
             Filter::Nothing => false,

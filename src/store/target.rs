@@ -170,6 +170,7 @@ impl HeldTarget {
         self.view = Some(Arc::new(TargetView {
             labels: self.rules.labels.clone(),
             layout: self.layout.clone(),
+            recorded: None,
             column,
             started: state.started,
             duration: state.duration,

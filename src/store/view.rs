@@ -23,8 +23,10 @@ pub type Generation = u64;
 pub struct TargetView {
     /// Labels of every series that does not override them; the inventory's are not among them.
     pub labels: Arc<Labels>,
-    /// The admitted series.
+    /// The admitted series; of recorded ones as pages show them.
     pub layout: Layout,
+    /// Recorded series with exactly the labels that their rule gave them, slot by slot as in `layout`.
+    pub recorded: Option<Layout>,
     /// Values by slot; the stale marker where a series has no sample.
     pub column: Column,
     /// Start of the scrape: the timestamp of its samples.
@@ -44,6 +46,11 @@ pub struct TargetView {
 }
 
 impl TargetView {
+    /// The series as queries see them.
+    pub fn queried(&self) -> &Layout {
+        self.recorded.as_ref().unwrap_or(&self.layout)
+    }
+
     /// The time of the sample in `slot`: the page's, where it gave one, else the scrape's.
     pub fn timestamp_of(&self, slot: u32) -> Timestamp {
         self.beside.timestamp_of(slot).unwrap_or(self.started)
@@ -90,10 +97,13 @@ impl ClusterView {
     }
 }
 
+/// [`SiteTarget::cluster`] of recorded series, which belong to none.
+pub const NO_CLUSTER: u32 = u32::MAX;
+
 /// A target in a [`SiteView`].
 #[derive(Clone, Debug)]
 pub struct SiteTarget {
-    /// Index into [`SiteView::clusters`].
+    /// Index into [`SiteView::clusters`], or [`NO_CLUSTER`].
     pub cluster: u32,
     /// The target.
     pub target: Arc<TargetView>,
@@ -122,13 +132,19 @@ pub struct SiteView {
 }
 
 impl SiteView {
+    /// The cluster that a target belongs to.
+    pub fn cluster_of(&self, site: &SiteTarget) -> Option<&SiteCluster> {
+        self.clusters.get(site.cluster as usize)
+    }
+
     /// Leaves out the samples that a reader would refuse because it marked their series as ended later than they were taken;
     /// says how many series these are. `marked` gives the time of the first page of a cluster that the reader was shown
     /// and that lacked something so.
     pub fn leave_out_refused(&mut self, marked: impl Fn(&ClusterPolicy, Absence) -> Option<Timestamp>) -> usize {
         let (mut left_out, clusters) = (0, &self.clusters);
         self.targets.retain_mut(|site| {
-            let marked = |absence| marked(&clusters[site.cluster as usize].policy, absence);
+            let Some(cluster) = clusters.get(site.cluster as usize) else { return true };
+            let marked = |absence| marked(&cluster.policy, absence);
             if site.target.is_refused(marked) {
                 left_out += site.target.layout.live();
                 return false;

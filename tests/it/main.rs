@@ -44,4 +44,5 @@ mod soak;
 mod store;
 mod store_model;
 mod store_pushes;
+mod store_source;
 mod tls;

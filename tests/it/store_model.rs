@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fedgate::exposition::{Entry, Format, parser};
 use fedgate::model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
+use fedgate::promql::{Budget, Cell, SelectionCache, Source, Steps, StoreSource};
 use fedgate::store::{ClusterPolicy, LabelConflict, is_gateway_name};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -135,6 +136,25 @@ fn read(page: &str) -> BTreeMap<Set, u32> {
     found
 }
 
+/// What a query for pushed series sees now; fails where a series stands twice.
+fn queried(gateway: &Gateway, cache: &SelectionCache, selector: &[Matcher]) -> BTreeMap<Set, u32> {
+    let (wall, monotonic) = gateway.moment();
+    let view = gateway.store.view(wall, monotonic, None);
+    let source = StoreSource::new(&view, cache);
+    let budget = Budget::new(1_000_000, &|| false);
+    let vector = source.instant(selector, &Steps::instant(wall), 300_000, &budget).expect("room in the budget");
+    let mut found = BTreeMap::new();
+    for row in 0..vector.rows.len() {
+        let labels = vector.rows.labels(row);
+        let Some(Cell::Float(value)) = vector.cells.get(row) else { continue };
+        if METRICS.contains(&labels.metric_name()) {
+            let set: Set = labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            assert_eq!(found.insert(set, value as u32), None, "{labels} stands twice");
+        }
+    }
+    found
+}
+
 fn matches(matchers: &[Matcher], labels: &Set) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).map_or("", String::as_str)))
 }
@@ -166,6 +186,7 @@ proptest! {
         let targets = distinct(targets);
         let gateway = Gateway::new([policy.clone()]);
         let mut collector = Collector::new(1, START);
+        let cache = SelectionCache::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for round in 0..3 {
             for target in &targets {
@@ -185,6 +206,15 @@ proptest! {
             prop_assert_eq!(found.keys().collect::<Vec<_>>(), selected.keys().copied().collect::<Vec<_>>());
             for (labels, value) in &found {
                 prop_assert!(selected[labels].contains(value), "{:?} {}", labels, value);
+            }
+            for selector in &selectors {
+                let queried = queried(&gateway, &cache, selector);
+                let expected: BTreeMap<&Set, &BTreeSet<u32>> =
+                    expected.iter().filter(|(labels, _)| matches(selector, labels)).collect();
+                prop_assert_eq!(queried.keys().collect::<Vec<_>>(), expected.keys().copied().collect::<Vec<_>>());
+                for (labels, value) in &queried {
+                    prop_assert!(expected[labels].contains(value), "{:?} {}", labels, value);
+                }
             }
         }
     }

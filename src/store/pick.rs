@@ -1,0 +1,89 @@
+//! One selector, asked of one target after the other: for those who keep what it named and ask again only where something changed.
+//!
+//! Invariant: what a [`Picker`] finds in a chunk depends on the selector, the chunk and its [`Scope`] alone, so it may be kept
+//! for as long as these are. It finds what [`select`](super::select()) finds.
+
+use super::facts::SCRAPE_FAMILIES;
+use super::inventory::ClusterPolicy;
+use super::layout::{IndexedChunk, NameList};
+use super::select::{Conditions, Filter, Scope, Verdicts};
+use crate::model::{Labels, METRIC_NAME, Matcher};
+
+/// A selector made ready. It remembers verdicts by address: the chunks that it is asked of must outlive it.
+pub struct Picker<'a> {
+    conditions: Conditions<'a>,
+    /// All matchers but the name's: what decides a series that no inventory labels.
+    others: Vec<&'a Matcher>,
+    matchers: &'a [Matcher],
+    by_list: Verdicts<Box<[u16]>>,
+}
+
+/// What the series of a target have without saying so.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsaid<'a> {
+    /// The target's labels.
+    pub target: &'a Labels,
+    /// The cluster's; `None` where series belong to none.
+    pub policy: Option<&'a ClusterPolicy>,
+}
+
+impl<'a> Picker<'a> {
+    /// Of a selector with at least one matcher.
+    pub fn new(matchers: &'a [Matcher]) -> Picker<'a> {
+        let others = matchers.iter().filter(|matcher| matcher.name != METRIC_NAME).collect();
+        Picker { conditions: Conditions::new(matchers), others, matchers, by_list: Verdicts::default() }
+    }
+
+    /// Whether series of a cluster with these labels may be named at all.
+    pub fn is_open_in(&self, inventory: &Labels) -> bool {
+        self.conditions.accept_cluster(inventory)
+    }
+
+    /// Whether a whole label set is named.
+    pub fn names(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or_default()))
+    }
+
+    /// The slots named in a chunk, by metric name, under each ascending.
+    pub fn slots(&mut self, chunk: &IndexedChunk, unsaid: &Unsaid<'_>) -> Vec<u8> {
+        if self.accepted(chunk.names()).is_empty() {
+            return Vec::new();
+        }
+        let filter = self.filter(chunk, unsaid);
+        let runs = self.by_list[&address(chunk.names())].iter().map(|number| &chunk.runs()[usize::from(*number)]);
+        let slots = runs.flat_map(|run| chunk.slots_of(run)).copied();
+        slots.filter(|slot| filter.passes(chunk, usize::from(*slot))).collect()
+    }
+
+    fn filter(&self, chunk: &IndexedChunk, unsaid: &Unsaid<'_>) -> Filter {
+        let nothing = Labels::empty();
+        let (inventory, matchers) = match unsaid.policy {
+            Some(policy) => (&policy.labels, &self.conditions.labels),
+            None => (&nothing, &self.others),
+        };
+        let scope = Scope { target: unsaid.target, inventory };
+        Filter::new(chunk, matchers, &scope.fallbacks(matchers), &scope)
+    }
+
+    /// Which of a list's names the selector accepts, by number.
+    fn accepted(&mut self, names: &NameList) -> &[u16] {
+        let conditions = &self.conditions;
+        self.by_list.entry(address(names)).or_insert_with(|| {
+            let accepted = names.iter().enumerate().filter(|(_, name)| conditions.accept_name(name));
+            accepted.map(|(number, _)| number as u16).collect()
+        })
+    }
+
+    /// Which of [`SCRAPE_FAMILIES`] are named of a scraped target.
+    pub fn scrape_families(&self, target: &Labels, policy: &ClusterPolicy) -> [bool; SCRAPE_FAMILIES.len()] {
+        let scope = Scope { target, inventory: &policy.labels };
+        if scope.fallbacks(&self.conditions.labels).contains(&false) {
+            return [false; SCRAPE_FAMILIES.len()];
+        }
+        self.conditions.scrape_names
+    }
+}
+
+fn address(names: &NameList) -> usize {
+    names.as_ptr().addr()
+}
