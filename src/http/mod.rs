@@ -3,6 +3,7 @@
 //! `axum` lives here. Handlers know no sockets: a connection's identity comes in the request's extensions, put there by
 //! `net`, and what they answer is decided by the parts below; here only verdicts and faults become status codes.
 
+pub mod api;
 pub mod auth;
 pub mod federate;
 pub mod health;
