@@ -14,6 +14,7 @@ pub mod demo;
 pub mod gateway;
 mod lint;
 pub mod man;
+pub mod query;
 pub mod start;
 
 use std::io::{self, Write as _};
@@ -75,6 +76,8 @@ pub enum Command {
     Certs(certs::Args),
     /// Check files, pages and the way to the gateway before they matter.
     Check(check::Args),
+    /// Evaluate a PromQL expression on a server: at one time, or over a range.
+    Query(query::Args),
     /// Print the completion script of a shell.
     Completions(man::CompletionsArgs),
     /// Write the manual pages.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Collector(args) => collector::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Check(args) => check::run(args),
+        Command::Query(args) => query::run(args),
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::manual(args),
     }

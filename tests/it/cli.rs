@@ -33,7 +33,7 @@ fn stdout(output: &Output) -> String {
 fn help_names_every_subcommand() {
     let output = fedgate(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    for command in ["demo", "gateway", "collector", "certs", "check", "completions", "man"] {
+    for command in ["demo", "gateway", "collector", "certs", "check", "query", "completions", "man"] {
         assert!(stdout(&output).contains(&format!("\n  {command} ")), "{command}");
     }
 }
