@@ -20,6 +20,8 @@ pub struct GatewayConfig {
     pub push: PushListenerConfig,
     /// The readers' side.
     pub http: GatewayHttpConfig,
+    /// What a PromQL expression may take.
+    pub query: QueryConfig,
     /// Bounds over all clusters.
     pub limits: GatewayLimits,
 }
@@ -182,6 +184,36 @@ pub struct FederateConfig {
 impl Default for FederateConfig {
     fn default() -> Self {
         FederateConfig { concurrent_max: 8, timeout: Duration::from_secs(120), matches_max: 256 }
+    }
+}
+
+/// What evaluating an expression may take, as Prometheus's flags `--query.…` say it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// When an evaluation is given up. Default 30s.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Most samples that one evaluation may touch. Default 50000000.
+    pub max_samples: u64,
+    /// How old the newest sample of a series may be to count. Default 5m.
+    #[serde(with = "duration")]
+    pub lookback_delta: Duration,
+    /// Most queries of readers under way at once; the others wait. Default 20.
+    pub max_concurrency: usize,
+    /// Whether the functions that Prometheus calls experimental are known. Default false.
+    pub experimental_functions: bool,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        QueryConfig {
+            timeout: Duration::from_secs(30),
+            max_samples: 50_000_000,
+            lookback_delta: Duration::from_secs(300),
+            max_concurrency: 20,
+            experimental_functions: false,
+        }
     }
 }
 

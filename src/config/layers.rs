@@ -239,6 +239,7 @@ mod tests {
             (gateway, keys_of::<ListenerTlsConfig>()),
             (gateway, keys_of::<MetricsPageConfig>()),
             (gateway, keys_of::<FederateConfig>()),
+            (gateway, keys_of::<QueryConfig>()),
             (gateway, keys_of::<GatewayLimits>()),
         ];
         for (example, keys) in sections {

@@ -30,7 +30,7 @@ pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushC
 pub use fault::{Fault, Faults, Place};
 pub use gateway::{
     FederateConfig, GatewayConfig, GatewayGlobal, GatewayHttpConfig, GatewayLimits, MetricsPageConfig, PushLimits,
-    PushListenerConfig, PushTlsConfig,
+    PushListenerConfig, PushTlsConfig, QueryConfig,
 };
 pub use groups::parse_static_configs;
 pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};

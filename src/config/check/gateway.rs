@@ -10,11 +10,13 @@ use super::names::{check_duration, check_labels, check_listen, check_range};
 use crate::config::report::At;
 use crate::config::{
     ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits, ListenerTlsConfig,
-    PushLimits, PushListenerConfig,
+    PushLimits, PushListenerConfig, QueryConfig,
 };
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// A series of which nothing came for a day has ended, whatever its readers say.
+const LOOKBACK_MAX: Duration = Duration::from_secs(86_400);
 const CONNECTIONS_MAX: usize = 1_000_000;
 const BODY_BYTES_MIN: ByteSize = ByteSize(64 << 10);
 const BODY_BYTES_MAX: ByteSize = ByteSize(4 << 30);
@@ -23,6 +25,7 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_labels(&config.global.external_labels, &at.key("global").key("external_labels"));
     check_push(&config.push, &at.key("push"));
     check_http(&config.http, &at.key("http"));
+    check_query(&config.query, &at.key("query"));
     check_limits(&config.limits, &at.key("limits"));
     let (push, http) = (&config.push.listen, &config.http.listen);
     at.key("http").key("listen").require(push != http, "push.listen has this address already");
@@ -70,6 +73,13 @@ fn check_http(http: &GatewayHttpConfig, at: &At<'_>) {
     check_duration(http.header_timeout, WAIT_MIN, WAIT_MAX, &at.key("header_timeout"));
     check_duration(http.idle_timeout, WAIT_MIN, WAIT_MAX, &at.key("idle_timeout"));
     check_federate(&http.federate, &at.key("federate"));
+}
+
+fn check_query(query: &QueryConfig, at: &At<'_>) {
+    check_duration(query.timeout, WAIT_MIN, WAIT_MAX, &at.key("timeout"));
+    check_duration(query.lookback_delta, WAIT_MIN, LOOKBACK_MAX, &at.key("lookback_delta"));
+    check_range(query.max_samples, 1, u64::MAX, &at.key("max_samples"));
+    check_range(query.max_concurrency, 1, CONNECTIONS_MAX, &at.key("max_concurrency"));
 }
 
 /// Warns of a listener that others than this machine reach and that asks nobody who they are.

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn times_have_three_decimals_or_none() {
-        for (at, text) in [(0, "0"), (1, "0.001"), (60_000, "60"), (1_435_781_451_781, "1435781451.781"), (-500, "-0.500")]
+        for (at, text) in
+            [(0, "0"), (1, "0.001"), (60_000, "60"), (1_435_781_451_781, "1435781451.781"), (-500, "-0.500")]
         {
             assert_eq!(written(|out| write_time(out, at)), text);
         }
