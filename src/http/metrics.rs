@@ -18,7 +18,7 @@ use super::render::{Lines, OwnPage, PageBody, Style, TypedBounds, respond, typed
 use super::selectors::parse_form;
 use crate::exposition::{Negotiated, negotiate_metrics};
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
-use crate::store::{Selector, SiteView, select};
+use crate::store::{CLUSTER, Selector, SiteView, select};
 use crate::telemetry::LeftOut;
 
 const ALLOWED: &str = "GET, OPTIONS";
@@ -71,7 +71,9 @@ async fn cluster(
     if view.clusters.is_empty() {
         return plain_error(StatusCode::NOT_FOUND, format_args!("cluster {cluster:?} is not in the inventory"));
     }
-    let options = readers.options.load_full();
+    let mut options = ReaderOptions::clone(&readers.options.load());
+    options.metrics_match = of_cluster(&options.metrics_match, &cluster);
+    let options = Arc::new(options);
     let shown = Shown { view, own: OwnPage::default(), options, empty_labels: LABELS_OF_A_SCRAPE };
     answer(&readers, &uri, &headers, shown).await
 }
@@ -122,6 +124,14 @@ fn page(shown: Shown, negotiated: Negotiated, has_stamps: bool, left_out: LeftOu
     };
     let oldest = view.wall - options.lookback;
     typed_page(Lines::new(view, style), selection, own, TypedBounds { oldest, limit: None }, left_out)
+}
+
+/// The selectors, narrowed to a cluster's series: recorded ones of all clusters are in its view.
+fn of_cluster(selectors: &[Selector], cluster: &str) -> Vec<Selector> {
+    let everything = [everything()];
+    let selectors = if selectors.is_empty() { &everything } else { selectors };
+    let only = Matcher::new(CLUSTER, MatchOp::Equal, cluster).expect("no pattern to fail on");
+    selectors.iter().map(|selector| selector.iter().cloned().chain([only.clone()]).collect()).collect()
 }
 
 /// `{__name__!=""}`

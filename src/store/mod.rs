@@ -13,6 +13,7 @@ mod inventory;
 mod layout;
 mod owners;
 mod pick;
+mod recorded;
 mod refusal;
 mod relabelled;
 mod returns;
@@ -35,6 +36,7 @@ pub use inventory::{
 };
 pub use layout::{IndexedChunk, Layout, NameList, NameRun};
 pub use pick::{Picker, Unsaid};
+pub use recorded::{RecordError, RecordedSample, RuleId};
 pub use refusal::Refusal;
 pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};

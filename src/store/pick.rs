@@ -7,13 +7,11 @@ use super::facts::SCRAPE_FAMILIES;
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, NameList};
 use super::select::{Conditions, Filter, Scope, Verdicts};
-use crate::model::{Labels, METRIC_NAME, Matcher};
+use crate::model::{Labels, Matcher};
 
 /// A selector made ready. It remembers verdicts by address: the chunks that it is asked of must outlive it.
 pub struct Picker<'a> {
     conditions: Conditions<'a>,
-    /// All matchers but the name's: what decides a series that no inventory labels.
-    others: Vec<&'a Matcher>,
     matchers: &'a [Matcher],
     by_list: Verdicts<Box<[u16]>>,
 }
@@ -30,8 +28,7 @@ pub struct Unsaid<'a> {
 impl<'a> Picker<'a> {
     /// Of a selector with at least one matcher.
     pub fn new(matchers: &'a [Matcher]) -> Picker<'a> {
-        let others = matchers.iter().filter(|matcher| matcher.name != METRIC_NAME).collect();
-        Picker { conditions: Conditions::new(matchers), others, matchers, by_list: Verdicts::default() }
+        Picker { conditions: Conditions::new(matchers), matchers, by_list: Verdicts::default() }
     }
 
     /// Whether series of a cluster with these labels may be named at all.
@@ -57,10 +54,8 @@ impl<'a> Picker<'a> {
 
     fn filter(&self, chunk: &IndexedChunk, unsaid: &Unsaid<'_>) -> Filter {
         let nothing = Labels::empty();
-        let (inventory, matchers) = match unsaid.policy {
-            Some(policy) => (&policy.labels, &self.conditions.labels),
-            None => (&nothing, &self.others),
-        };
+        let inventory = unsaid.policy.map_or(&nothing, |policy| &policy.labels);
+        let matchers = self.conditions.labels_of(unsaid.policy.is_none());
         let scope = Scope { target: unsaid.target, inventory };
         Filter::new(chunk, matchers, &scope.fallbacks(matchers), &scope)
     }
@@ -77,7 +72,7 @@ impl<'a> Picker<'a> {
     /// Which of [`SCRAPE_FAMILIES`] are named of a scraped target.
     pub fn scrape_families(&self, target: &Labels, policy: &ClusterPolicy) -> [bool; SCRAPE_FAMILIES.len()] {
         let scope = Scope { target, inventory: &policy.labels };
-        if scope.fallbacks(&self.conditions.labels).contains(&false) {
+        if scope.fallbacks(self.conditions.labels_of(false)).contains(&false) {
             return [false; SCRAPE_FAMILIES.len()];
         }
         self.conditions.scrape_names

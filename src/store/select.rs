@@ -111,9 +111,10 @@ pub fn select(view: &SiteView, selectors: &[Selector]) -> Selection {
     let mut search = Search::new(view, selectors);
     let open: Vec<Vec<bool>> = view.clusters.iter().map(|cluster| search.open_in(&cluster.policy.labels)).collect();
     for (index, target) in view.targets.iter().enumerate() {
-        let open = &open[target.cluster as usize];
-        if open.contains(&true) {
-            search.target(index as u32, target, open);
+        match open.get(target.cluster as usize) {
+            Some(open) if open.contains(&true) => search.target(index as u32, target, open),
+            Some(_) => {}
+            None => search.recorded(index as u32, target),
         }
     }
     search.finish()
@@ -124,7 +125,9 @@ pub(super) struct Conditions<'a> {
     name: Vec<&'a Matcher>,
     /// Of labels that no push can have of its own: the inventory decides.
     cluster: Vec<&'a Matcher>,
-    pub(super) labels: Vec<&'a Matcher>,
+    labels: Vec<&'a Matcher>,
+    /// Both of these, for series that no inventory labels.
+    all_labels: Vec<&'a Matcher>,
     /// Which of [`SCRAPE_FAMILIES`] the name matchers accept.
     pub(super) scrape_names: [bool; SCRAPE_FAMILIES.len()],
 }
@@ -132,10 +135,16 @@ pub(super) struct Conditions<'a> {
 impl<'a> Conditions<'a> {
     pub(super) fn new(selector: &'a [Matcher]) -> Conditions<'a> {
         let (name, others): (Vec<_>, Vec<_>) = selector.iter().partition(|matcher| matcher.name == METRIC_NAME);
+        let all_labels = others.clone();
         let (cluster, labels) =
             others.into_iter().partition(|matcher| matcher.name == CLUSTER || matcher.name == ENVIRONMENT);
         let scrape_names = SCRAPE_FAMILIES.map(|family| name.iter().all(|matcher| matcher.matches(family.name)));
-        Conditions { name, cluster, labels, scrape_names }
+        Conditions { name, cluster, labels, all_labels, scrape_names }
+    }
+
+    /// What is left to be decided of series whose cluster is accepted, or that belong to none.
+    pub(super) fn labels_of(&self, is_recorded: bool) -> &[&'a Matcher] {
+        if is_recorded { &self.all_labels } else { &self.labels }
     }
 
     pub(super) fn accept_name(&self, name: &str) -> bool {
@@ -192,17 +201,27 @@ impl<'a> Search<'a> {
             self.conditions.iter().zip(open).map(|(one, open)| open.then(|| scope.fallbacks(&one.labels))).collect();
         self.scrape_facts(index, &site.target, &fallbacks);
         for (number, chunk) in site.target.layout.chunks().iter().enumerate() {
-            self.chunk(index, number as u32, chunk, &scope, &fallbacks);
+            self.chunk((index, number as u32), chunk, &scope, &fallbacks, false);
+        }
+    }
+
+    /// Recorded series have all their labels themselves, and no scrape.
+    fn recorded(&mut self, index: u32, site: &SiteTarget) {
+        let scope = Scope { target: &site.target.labels, inventory: &Labels::empty() };
+        let fallbacks: Vec<Option<Vec<bool>>> =
+            self.conditions.iter().map(|one| Some(scope.fallbacks(one.labels_of(true)))).collect();
+        for (number, chunk) in site.target.layout.chunks().iter().enumerate() {
+            self.chunk((index, number as u32), chunk, &scope, &fallbacks, true);
         }
     }
 
     fn chunk(
         &mut self,
-        target: u32,
-        number: u32,
+        (target, number): (u32, u32),
         chunk: &IndexedChunk,
         scope: &Scope<'_>,
         fallbacks: &[Option<Vec<bool>>],
+        is_recorded: bool,
     ) {
         let verdict = self.verdict_of(chunk.names());
         if verdict.is_empty() {
@@ -211,7 +230,9 @@ impl<'a> Search<'a> {
         let of_each = self.conditions.iter().zip(fallbacks);
         let filters: Vec<Filter> = of_each
             .map(|(one, known)| {
-                known.as_ref().map_or(Filter::Nothing, |known| Filter::new(chunk, &one.labels, known, scope))
+                known
+                    .as_ref()
+                    .map_or(Filter::Nothing, |known| Filter::new(chunk, one.labels_of(is_recorded), known, scope))
             })
             .collect();
         if filters.iter().all(|filter| matches!(filter, Filter::Nothing)) {

@@ -11,9 +11,10 @@ use dashmap::DashMap;
 
 use super::cluster::{Accepted, Arrival, Cluster, Shared};
 use super::inventory::Inventory;
+use super::recorded::{RecordError, Recorded, RecordedSample, RuleId};
 use super::refusal::Refusal;
-use super::view::{ClusterView, SiteCluster, SiteTarget, SiteView};
-use crate::model::Timestamp;
+use super::view::{ClusterView, NO_CLUSTER, SiteCluster, SiteTarget, SiteView};
+use crate::model::{Labels, Timestamp};
 use crate::snapshot::{Frame, FrameLimits};
 
 /// The newest sample of every series of the site.
@@ -22,6 +23,7 @@ pub struct Store {
     /// The same by name, for readers, who walk over all of them for each page. Replaced with the inventory.
     by_name: ArcSwap<Vec<Arc<Cluster>>>,
     shared: Shared,
+    recorded: Recorded,
     /// Replaced by a reload, at its end; every push reads it.
     inventory: ArcSwap<Inventory>,
     /// Held while a reload judges all streams again, so that two do not mix.
@@ -33,7 +35,14 @@ impl Store {
     pub fn new(limits: FrameLimits) -> Store {
         let shared = Shared { limits, ..Shared::default() };
         let (by_name, inventory) = (ArcSwap::default(), ArcSwap::default());
-        Store { clusters: DashMap::new(), by_name, shared, inventory, reload: Mutex::default() }
+        Store {
+            clusters: DashMap::new(),
+            by_name,
+            shared,
+            recorded: Recorded::default(),
+            inventory,
+            reload: Mutex::default(),
+        }
     }
 
     /// The inventory in force.
@@ -63,6 +72,7 @@ impl Store {
             }
         }
         self.by_name.store(Arc::new(self.sorted()));
+        self.recorded.set_inventory(&self.shared.layouts, &inventory);
         self.inventory.store(inventory);
     }
 
@@ -80,6 +90,23 @@ impl Store {
         cluster.apply(frame, arrival, &self.shared)
     }
 
+    /// Takes what a rule's evaluation at `at` gave: all its series, which take the place of those that the same rule gave before.
+    /// One that is not among them ends at `at`. What other rules gave stays as it is.
+    pub fn record(
+        &self,
+        rule: &RuleId,
+        at: Timestamp,
+        series: impl IntoIterator<Item = (Labels, RecordedSample)>,
+    ) -> Result<(), RecordError> {
+        let inventory = self.inventory();
+        self.recorded.record(rule, at, &mut series.into_iter(), (&self.shared.layouts, &inventory))
+    }
+
+    /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known.
+    pub fn retain_rules(&self, keeps: impl Fn(&RuleId) -> bool) {
+        self.recorded.retain(keeps);
+    }
+
     /// Frees streams whose series ended by silence, and what only they used.
     pub fn sweep(&self, monotonic: Instant) {
         self.by_name.load_full().iter().for_each(|cluster| cluster.sweep(monotonic));
@@ -91,7 +118,7 @@ impl Store {
         self.clusters.get(cluster).map(|known| known.view())
     }
 
-    /// The whole site as it is now; `only` narrows it to one cluster.
+    /// The whole site as it is now; `only` narrows it to one cluster. Recorded series are there in any case.
     pub fn view(&self, wall: Timestamp, monotonic: Instant, only: Option<&str>) -> SiteView {
         let views: Vec<Arc<ClusterView>> = match only {
             Some(name) => self.cluster(name).into_iter().collect(),
@@ -110,6 +137,8 @@ impl Store {
             let facts = view.facts(wall, monotonic);
             site.clusters.push(SiteCluster { policy: view.policy.clone(), facts, generation: view.generation });
         }
+        let recorded = self.recorded.shown();
+        site.targets.extend(recorded.iter().map(|target| SiteTarget { cluster: NO_CLUSTER, target: target.clone() }));
         site
     }
 }

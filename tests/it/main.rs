@@ -29,6 +29,7 @@ mod protobuf_page;
 mod push_resync;
 mod push_sender;
 mod push_verdicts;
+mod recorded;
 mod relabel;
 mod returning_series;
 mod roles;

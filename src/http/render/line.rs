@@ -215,6 +215,7 @@ struct Shared {
 pub struct Lines {
     view: Arc<SiteView>,
     style: Style,
+    /// Of each cluster, and of what belongs to none.
     appended: Vec<Vec<(String, String)>>,
     targets: Box<[OnceLock<Box<TargetText>>]>,
     /// Taken once a target.
@@ -235,9 +236,16 @@ pub struct RunLines<'a> {
 impl Lines {
     /// Lines of `view`; nothing is prepared yet.
     pub fn new(view: Arc<SiteView>, style: Style) -> Lines {
-        let appended = view.clusters.iter().map(|cluster| style.appended(&cluster.policy.labels)).collect();
+        let of_clusters = view.clusters.iter().map(|cluster| style.appended(&cluster.policy.labels));
+        let appended = of_clusters.chain([style.appended(&Labels::empty())]).collect();
         let targets = view.targets.iter().map(|_| OnceLock::new()).collect();
         Lines { view, style, appended, targets, shared: Mutex::default() }
+    }
+
+    /// What is appended to series of a cluster.
+    fn appended(&self, cluster: u32) -> &[(String, String)] {
+        let of_none = self.appended.len() - 1;
+        &self.appended[(cluster as usize).min(of_none)]
     }
 
     /// The view that the lines are of.
@@ -279,11 +287,11 @@ impl Lines {
                 (vec![(COLLECTOR, &collectors[which as usize].collector)], cluster)
             }
         };
-        write_all(&self.style, out, &own, &self.appended[cluster as usize]);
+        write_all(&self.style, out, &own, self.appended(cluster));
     }
 
     fn prepare(&self, site: &SiteTarget) -> TargetText {
-        let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
+        let (labels, appended) = (&site.target.labels, self.appended(site.cluster));
         let (mut text, mut ends) = (Vec::new(), vec![0]);
         for (name, value) in &**labels {
             self.style.write_label(&mut text, &escape_label_name(name, self.style.escaping), value);
@@ -320,7 +328,7 @@ impl Lines {
 
     /// The places in each chunk of a target.
     fn places_of(&self, site: &SiteTarget) -> Box<[Places]> {
-        let (labels, appended) = (&site.target.labels, &self.appended[site.cluster as usize]);
+        let (labels, appended) = (&site.target.labels, self.appended(site.cluster));
         let mut names: Vec<Box<str>> = labels.iter().map(|(name, _)| name.into()).collect();
         names.push("".into());
         names.extend(appended.iter().map(|(name, _)| name.as_str().into()));
@@ -445,7 +453,7 @@ impl<'a> RunLines<'a> {
 
     /// What is appended to series of the target's cluster where they lack it.
     pub(super) fn appended(&self) -> &[(String, String)] {
-        &self.lines.appended[self.site.cluster as usize]
+        self.lines.appended(self.site.cluster)
     }
 
     /// The line of a slot with a label that it lacks: what a page makes of the slot's sample.

@@ -1,0 +1,275 @@
+//! What rules record: series without a scrape, kept as the targets of clusters are.
+//!
+//! Invariant: each rule's results are a target of their own, whose labels are empty and whose sample time is that of the
+//! evaluation; so a series that an evaluation did not give ends with it, and what other rules gave stays. A rule's series have
+//! exactly the labels that PromQL gave them. Pages show them with another layout, slot by slot the same, in which series that
+//! carry a known `cluster` have that cluster's other labels from the inventory where they lack them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::inventory::{CLUSTER, Inventory};
+use super::layout::{IndexedChunk, Layout, Layouts};
+use super::view::TargetView;
+use crate::model::{
+    HISTOGRAM_NAN, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, Metadata, NativeHistogram, Timestamp,
+};
+use crate::snapshot::{
+    Beside, CHUNK_SLOTS, Chunk, ChunkBuilder, Column, NameId, Outcome, OwnLabels, Report, Schema, SlotError, SlotTable,
+};
+
+/// Who records: a rule of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId {
+    /// The group, by whatever tells it from all others.
+    pub group: Arc<str>,
+    /// The rule's place in it, from 0.
+    pub rule: u32,
+}
+
+/// A recorded sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordedSample {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<NativeHistogram>),
+}
+
+/// Why an evaluation's results were not taken; then nothing of them was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The rule recorded at this time, or later, before.
+    #[error("evaluation at {at}, expected later than {last}")]
+    OutOfOrder {
+        /// Of the results.
+        at: Timestamp,
+        /// Of those that are there.
+        last: Timestamp,
+    },
+    /// A series that cannot be kept.
+    #[error(transparent)]
+    Series(#[from] SlotError),
+}
+
+/// The results of all rules.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// Held while results are taken or the inventory changes.
+    rules: Mutex<BTreeMap<RuleId, RecordedRule>>,
+    /// What readers see, by rule; replaced under the mutex.
+    shown: ArcSwap<Vec<Arc<TargetView>>>,
+}
+
+#[derive(Debug, Default)]
+struct RecordedRule {
+    table: SlotTable,
+    /// Slots with a sample.
+    present: Vec<u32>,
+    schema: Option<Arc<Schema>>,
+    /// Chunk by chunk beside the schema: as recorded, and as shown.
+    chunks: Vec<(Arc<IndexedChunk>, Arc<IndexedChunk>)>,
+    layouts: (Layout, Layout),
+    view: Option<Arc<TargetView>>,
+}
+
+impl Recorded {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RuleId, RecordedRule>> {
+        // A panic may leave a half-changed rule: it begins anew.
+        self.rules.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut rules = poisoned.into_inner();
+            rules.clear();
+            self.rules.clear_poison();
+            rules
+        })
+    }
+
+    /// Every rule's results, by rule.
+    pub(super) fn shown(&self) -> Arc<Vec<Arc<TargetView>>> {
+        self.shown.load_full()
+    }
+
+    /// Takes what an evaluation at `at` gave, in place of what the rule gave before.
+    pub(super) fn record(
+        &self,
+        id: &RuleId,
+        at: Timestamp,
+        series: &mut dyn Iterator<Item = (Labels, RecordedSample)>,
+        (layouts, inventory): (&Layouts, &Inventory),
+    ) -> Result<(), RecordError> {
+        let mut rules = self.lock();
+        let rule = rules.entry(id.clone()).or_default();
+        if let Some(last) = rule.view.as_ref().map(|view| view.started).filter(|last| *last >= at) {
+            return Err(RecordError::OutOfOrder { at, last });
+        }
+        rule.record(at, series, layouts, inventory)?;
+        self.publish(&rules);
+        Ok(())
+    }
+
+    /// Ends all series of the rules that `keeps` does not name.
+    pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool) {
+        let mut rules = self.lock();
+        rules.retain(|id, _| keeps(id));
+        self.publish(&rules);
+    }
+
+    /// Clusters' labels may have changed.
+    pub(super) fn set_inventory(&self, layouts: &Layouts, inventory: &Inventory) {
+        let mut rules = self.lock();
+        rules.values_mut().for_each(|rule| rule.show_anew(layouts, inventory));
+        self.publish(&rules);
+    }
+
+    fn publish(&self, rules: &BTreeMap<RuleId, RecordedRule>) {
+        self.shown.store(Arc::new(rules.values().filter_map(|rule| rule.view.clone()).collect()));
+    }
+}
+
+impl RecordedRule {
+    fn record(
+        &mut self,
+        at: Timestamp,
+        series: &mut dyn Iterator<Item = (Labels, RecordedSample)>,
+        layouts: &Layouts,
+        inventory: &Inventory,
+    ) -> Result<(), RecordError> {
+        let samples = self.slots_of(series)?;
+        self.index(layouts, inventory);
+        let mut column = Column::stale(self.table.len());
+        let mut beside = Beside::default();
+        for (slot, sample) in samples {
+            column.set(slot as usize, number_of(&sample));
+            if let RecordedSample::Histogram(histogram) = sample {
+                let (histogram, exemplars) = (NativeHistogram::clone(&histogram), Vec::new());
+                beside.histograms.push((slot, Arc::new(HistogramSample { histogram, exemplars })));
+            }
+        }
+        let beside = if beside.is_empty() { Beside::nothing() } else { Arc::new(beside) };
+        let labels = self.view.as_ref().map_or_else(Arc::default, |view| view.labels.clone());
+        self.view = Some(Arc::new(TargetView {
+            labels,
+            layout: self.layouts.1.clone(),
+            recorded: Some(self.layouts.0.clone()),
+            column,
+            started: at,
+            duration: Duration::ZERO,
+            outcome: Outcome::Up,
+            report: Report::default(),
+            beside,
+            back: [].into(),
+            absence: None,
+        }));
+        Ok(())
+    }
+
+    /// Gives every series its slot, and ends those that are not among them. Nothing changes for readers yet.
+    fn slots_of(
+        &mut self,
+        series: &mut dyn Iterator<Item = (Labels, RecordedSample)>,
+    ) -> Result<BTreeMap<u32, RecordedSample>, SlotError> {
+        let mut samples = BTreeMap::new();
+        let nothing = Labels::empty();
+        for (labels, sample) in series {
+            let own = OwnLabels::between(&labels, &nothing);
+            match self.table.insert(own, labels.metric_name(), &Metadata::default()) {
+                Ok(slot) => samples.insert(slot, sample),
+                Err(error) => {
+                    let new = samples.keys().filter(|slot| self.present.binary_search(slot).is_err());
+                    new.for_each(|slot| self.table.remove(*slot));
+                    return Err(error);
+                }
+            };
+        }
+        let gone = self.present.iter().filter(|slot| !samples.contains_key(slot));
+        gone.for_each(|slot| self.table.remove(*slot));
+        self.present = samples.keys().copied().collect();
+        Ok(samples)
+    }
+
+    /// Follows a change of the series; chunks that are still the same keep their indices.
+    fn index(&mut self, layouts: &Layouts, inventory: &Inventory) {
+        let schema = self.table.schema();
+        if self.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, &schema)) {
+            return;
+        }
+        let mut known = std::mem::take(&mut self.chunks).into_iter();
+        let chunks = schema.chunks().iter().map(|chunk| match known.next() {
+            Some(pair) if Arc::ptr_eq(pair.0.chunk(), chunk) => pair,
+            _ => (layouts.index(chunk), shown_as(chunk, layouts, inventory)),
+        });
+        self.chunks = chunks.collect();
+        self.schema = Some(schema.clone());
+        self.lay_out();
+    }
+
+    fn lay_out(&mut self) {
+        let (recorded, shown) = self.chunks.iter().cloned().unzip();
+        self.layouts = (Layout::new(recorded), Layout::new(shown));
+    }
+
+    fn show_anew(&mut self, layouts: &Layouts, inventory: &Inventory) {
+        for (recorded, shown) in &mut self.chunks {
+            *shown = shown_as(recorded.chunk(), layouts, inventory);
+        }
+        self.lay_out();
+        if let Some(view) = &mut self.view {
+            let view = Arc::make_mut(view);
+            (view.recorded, view.layout) = (Some(self.layouts.0.clone()), self.layouts.1.clone());
+        }
+    }
+}
+
+fn number_of(sample: &RecordedSample) -> f64 {
+    match sample {
+        RecordedSample::Float(value) => *value,
+        RecordedSample::Histogram(_) => f64::from_bits(HISTOGRAM_NAN),
+    }
+}
+
+/// The chunk with the labels that pages show; the same where no series has more.
+fn shown_as(chunk: &Arc<Chunk>, layouts: &Layouts, inventory: &Inventory) -> Arc<IndexedChunk> {
+    let nothing = Labels::empty();
+    let mut lacking: HashMap<usize, Labels> = HashMap::new();
+    for slot in 0..chunk.len() {
+        let Some(labels) = chunk.labels(slot, &nothing) else { continue };
+        let Some(policy) = labels.get(CLUSTER).and_then(|cluster| inventory.get(cluster)) else { continue };
+        let mut builder = LabelsBuilder::from_labels(&policy.labels);
+        labels.iter().for_each(|(name, value)| {
+            builder.set(name, value);
+        });
+        let shown = builder.build();
+        if shown != labels {
+            lacking.insert(slot, shown);
+        }
+    }
+    if lacking.is_empty() {
+        return layouts.index(chunk);
+    }
+    let built = with_labels(chunk, &lacking).map(Arc::new);
+    layouts.index(built.as_ref().unwrap_or(chunk))
+}
+
+/// The chunk with other labels for some slots; `None` where it would grow too big.
+fn with_labels(chunk: &Chunk, others: &HashMap<usize, Labels>) -> Option<Chunk> {
+    debug_assert!(chunk.len() <= CHUNK_SLOTS);
+    let mut builder = ChunkBuilder::default();
+    for slot in 0..chunk.len() {
+        let Some(name) = chunk.name_of(slot) else {
+            builder.push_free();
+            continue;
+        };
+        let (text, family) = (chunk.name(name), chunk.family_of(NameId(name.0)));
+        match others.get(&slot) {
+            Some(labels) => builder.push(text, family, labels.iter().filter(|(label, _)| *label != METRIC_NAME)),
+            None => {
+                let pairs = chunk.pairs_of(slot).iter().map(|pair| chunk.pair(*pair));
+                builder.push(text, family, pairs.map(|pair| (pair.name, pair.value)));
+            }
+        }
+    }
+    builder.finish().ok()
+}
