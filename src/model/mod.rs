@@ -11,6 +11,7 @@ mod histogram;
 mod labels;
 mod matcher;
 mod metadata;
+mod template;
 mod timestamp;
 mod value;
 
@@ -26,5 +27,6 @@ pub use labels::{
 };
 pub use matcher::{MatchOp, Matcher, MatcherError, anchored_regex};
 pub use metadata::{Metadata, MetricType};
+pub use template::Template;
 pub use timestamp::Timestamp;
 pub use value::{HISTOGRAM_NAN, NORMAL_NAN, STALE_NAN, is_stale, normal_nan, stale_nan};

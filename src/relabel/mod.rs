@@ -5,6 +5,5 @@
 //! name as long as it is not empty.
 
 mod step;
-mod template;
 
 pub use step::{Steps, compile, process};

@@ -5,9 +5,8 @@ use std::fmt;
 use md5::{Digest, Md5};
 use regex_automata::meta::Regex;
 
-use super::template::Template;
 use crate::config::{RelabelAction, RelabelConfig};
-use crate::model::{LabelsBuilder, MatcherError, anchored_regex};
+use crate::model::{LabelsBuilder, MatcherError, Template, anchored_regex};
 
 /// Compiled relabelling steps, applied in order. Cheap to clone: patterns are shared.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,13 @@
 //! dropped by [`Rows::without_names`]; that the remaining label sets are distinct is the engine's to check, once for all nodes.
 
 mod absent;
+mod buckets;
+mod dates;
 mod floats;
+mod histograms;
+mod labels;
+mod native;
+mod order;
 
 pub use absent::{absent, absent_labels};
 
@@ -55,11 +61,46 @@ pub fn call(call: &Call, args: Vec<Value>, context: &mut CallContext<'_>) -> Res
             let (vector, nearest) = (args.vector(), args.optional_scalar());
             Value::Vector(floats::round(vector, nearest.as_deref(), steps))
         }
-        function => match floats::of_one(function) {
-            Some(of_one) => Value::Vector(floats::mapped(args.vector(), of_one)),
-            None => return Err(EvalError::Execution(format!("{}() is not supported yet", function.name()))),
-        },
+        Function::HistogramQuantile => {
+            let (q, vector) = (args.scalar(steps), args.vector());
+            Value::Vector(histograms::quantile(call, &q, &vector, context.annotations))
+        }
+        Function::HistogramFraction => {
+            let (lower, upper, vector) = (args.scalar(steps), args.scalar(steps), args.vector());
+            Value::Vector(histograms::fraction(call, [&lower, &upper], &vector, context.annotations))
+        }
+        Function::LabelReplace => {
+            let (vector, texts) = (args.vector(), args.strings());
+            let [target, replacement, source, pattern] = &texts[..] else { unreachable!("a checked tree has four") };
+            Value::Vector(labels::replace(vector, target, replacement, source, pattern)?)
+        }
+        Function::LabelJoin => {
+            let (vector, texts) = (args.vector(), args.strings());
+            let [target, separator, sources @ ..] = &texts[..] else { unreachable!("a checked tree has two") };
+            Value::Vector(labels::join(vector, target, separator, sources)?)
+        }
+        Function::Sort => Value::Vector(order::by_value(args.vector(), false, steps)),
+        Function::SortDesc => Value::Vector(order::by_value(args.vector(), true, steps)),
+        Function::SortByLabel => Value::Vector(order::by_labels(args.vector(), &args.strings(), false, steps)),
+        Function::SortByLabelDesc => Value::Vector(order::by_labels(args.vector(), &args.strings(), true, steps)),
+        function => Value::Vector(of_cells(function, args, steps)?),
     })
+}
+
+/// Functions that look at one cell at a time.
+fn of_cells(function: Function, mut args: Args, steps: Steps) -> Result<Vector, EvalError> {
+    if let Some(of_one) = floats::of_one(function) {
+        return Ok(floats::mapped(args.vector(), of_one));
+    }
+    if let Some(of_histogram) = native::of_histogram(function) {
+        return Ok(native::mapped(args.vector(), of_histogram));
+    }
+    if let Some(of_date) = dates::of_date(function) {
+        // Without an argument it is the step's own time, in whole seconds.
+        let now = || of_no_labels(steps.iter().map(|at| of_date((at.0 / 1000) as f64)).collect());
+        return Ok(args.optional_vector().map_or_else(now, |vector| floats::mapped(vector, of_date)));
+    }
+    Err(EvalError::Execution(format!("{}() is not supported yet", function.name())))
 }
 
 /// Arguments in order. The tree's types are checked, so that each is what it must be.
@@ -73,6 +114,19 @@ impl Args {
             Some(Value::Vector(vector)) => vector,
             other => unreachable!("a checked tree has a vector here, not {other:?}"),
         }
+    }
+
+    fn optional_vector(&mut self) -> Option<Vector> {
+        (self.values.len() > 0).then(|| self.vector())
+    }
+
+    /// All that are left.
+    fn strings(&mut self) -> Vec<Arc<str>> {
+        let string = |value| match value {
+            Value::String(string) => string,
+            other => unreachable!("a checked tree has a string here, not {other:?}"),
+        };
+        self.values.by_ref().map(string).collect()
     }
 
     fn scalar(&mut self, steps: Steps) -> Vec<f64> {

@@ -150,7 +150,10 @@ impl FloatHistogram {
             true => (filled, (filled < self.count).then_some(NanNote::Skewed)),
             false => (self.count, None),
         };
-        let [lower, upper] = ranks.map(|found: Option<f64>| found.filter(|rank| *rank <= count).unwrap_or(count));
+        let [lower, upper] = ranks.map(|found: Option<f64>| match found {
+            Some(rank) if rank > count => count,
+            rank => rank.unwrap_or(count),
+        });
         Estimate { value: (upper - lower) / self.count, note }
     }
 

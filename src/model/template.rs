@@ -9,7 +9,7 @@ use regex_automata::util::captures::Captures;
 
 /// A template with its groups looked up in the pattern that it belongs to.
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub struct Template {
     parts: Vec<Part>,
 }
 
@@ -21,7 +21,7 @@ enum Part {
 
 impl Template {
     /// Reads a template for a pattern; groups that the pattern lacks expand to nothing.
-    pub(super) fn new(text: &str, regex: &Regex) -> Template {
+    pub fn new(text: &str, regex: &Regex) -> Template {
         let mut template = Template { parts: Vec::new() };
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -46,12 +46,12 @@ impl Template {
     }
 
     /// Whether it needs no groups: its text is the whole expansion.
-    pub(super) fn is_constant(&self) -> bool {
+    pub fn is_constant(&self) -> bool {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
     /// The text with the groups' matches put in; groups that did not take part are empty.
-    pub(super) fn expand(&self, haystack: &str, captures: &Captures) -> String {
+    pub fn expand(&self, haystack: &str, captures: &Captures) -> String {
         let text_of = |part: &'_ Part| match part {
             Part::Text(text) => text.clone(),
             Part::Group(group) => {
