@@ -31,6 +31,8 @@ pub mod scrape;
 
 pub mod push;
 
+pub mod rules;
+
 pub mod http;
 
 pub mod demo;

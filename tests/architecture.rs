@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of `src/lib.rs`: each module may import those before it and itself.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "model",
     "config",
     "telemetry",
@@ -22,6 +22,7 @@ const ORDER: [&str; 18] = [
     "discovery",
     "scrape",
     "push",
+    "rules",
     "http",
     "demo",
     "cli",

@@ -55,6 +55,14 @@ pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
         .map_err(|error| MatcherError { pattern: pattern.to_owned(), reason: reason_of(&error) })
 }
 
+/// Compiles `pattern` to be looked for anywhere, as Go's regular expressions are.
+pub fn search_regex(pattern: &str) -> Result<Regex, MatcherError> {
+    Regex::builder()
+        .configure(Regex::config().nfa_size_limit(Some(REGEX_BYTES_MAX)))
+        .build(pattern)
+        .map_err(|error| MatcherError { pattern: pattern.to_owned(), reason: reason_of(&error) })
+}
+
 /// The compiler draws the pattern with a caret over several lines; the last one says what is wrong.
 fn reason_of(error: &BuildError) -> String {
     let drawn = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);

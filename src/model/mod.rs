@@ -25,8 +25,8 @@ pub use histogram::{
 pub use labels::{
     INSTANCE, JOB, Labels, LabelsBuilder, LabelsIter, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name,
 };
-pub use matcher::{MatchOp, Matcher, MatcherError, anchored_regex};
+pub use matcher::{MatchOp, Matcher, MatcherError, anchored_regex, search_regex};
 pub use metadata::{Metadata, MetricType};
-pub use template::Template;
+pub use template::{Template, replace_all};
 pub use timestamp::Timestamp;
 pub use value::{HISTOGRAM_NAN, NORMAL_NAN, STALE_NAN, is_stale, normal_nan, stale_nan};

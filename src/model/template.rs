@@ -70,6 +70,19 @@ impl Template {
     }
 }
 
+/// All matches of `regex` in `haystack` replaced by what `template` expands to, as Go's `ReplaceAllString` does.
+pub fn replace_all(regex: &Regex, template: &str, haystack: &str) -> String {
+    let template = Template::new(template, regex);
+    let (mut out, mut copied) = (String::new(), 0);
+    for captures in regex.captures_iter(haystack) {
+        let Some(found) = captures.get_match() else { continue };
+        out.push_str(&haystack[copied..found.start()]);
+        out.push_str(&template.expand(haystack, &captures));
+        copied = found.end();
+    }
+    out + &haystack[copied..]
+}
+
 /// Splits off the name after a `$`, with or without braces; `None` where no name stands there.
 fn split_name(text: &str) -> Option<(&str, &str)> {
     let (name_on, braced) = match text.strip_prefix('{') {
