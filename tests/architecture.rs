@@ -39,7 +39,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("figment", &["config"]),
     ("serde_saphyr", &["config", "discovery"]),
     ("prometheus_client", &["telemetry"]),
-    ("promql_parser", &["store", "http"]),
+    ("promql_parser", &["promql", "http"]),
     ("clap", &["cli", "main"]),
     ("bcrypt", &["http", "config"]),
 ];

@@ -87,7 +87,9 @@ pub enum At {
 /// Series by their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric's name is one of them, under [`METRIC_NAME`](crate::model::METRIC_NAME); the name given before the braces comes first.
+    /// The metric's name stands before the braces; then it is the first matcher.
+    pub named: bool,
+    /// The metric's name is one of them, under [`METRIC_NAME`](crate::model::METRIC_NAME).
     pub matchers: Vec<Matcher>,
     /// Where it looks.
     pub shift: Shift,
@@ -225,4 +227,119 @@ pub struct Matching {
     pub labels: Grouping,
     /// Labels of the "one" side that go over to the "many" side's rows.
     pub include: Arc<[Arc<str>]>,
+}
+
+impl Expr {
+    /// What it evaluates to.
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Vector(_) | ExprKind::Aggregation(_) => ValueType::Vector,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            ExprKind::Call(call) => call.function.signature().returns,
+            ExprKind::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
+                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+                _ => ValueType::Vector,
+            },
+            ExprKind::Negation(inner) | ExprKind::Paren(inner) => inner.value_type(),
+        }
+    }
+}
+
+impl ValueType {
+    /// What Prometheus's manual calls it.
+    pub fn documented(self) -> &'static str {
+        match self {
+            ValueType::Scalar => "scalar",
+            ValueType::String => "string",
+            ValueType::Vector => "instant vector",
+            ValueType::Matrix => "range vector",
+        }
+    }
+}
+
+impl AggregateOp {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            AggregateOp::Sum => "sum",
+            AggregateOp::Avg => "avg",
+            AggregateOp::Count => "count",
+            AggregateOp::Min => "min",
+            AggregateOp::Max => "max",
+            AggregateOp::Group => "group",
+            AggregateOp::Stddev => "stddev",
+            AggregateOp::Stdvar => "stdvar",
+            AggregateOp::TopK => "topk",
+            AggregateOp::BottomK => "bottomk",
+            AggregateOp::CountValues => "count_values",
+            AggregateOp::Quantile => "quantile",
+            AggregateOp::LimitK => "limitk",
+            AggregateOp::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of the argument before the vector, for those that take one.
+    pub fn param(self) -> Option<ValueType> {
+        use AggregateOp::{BottomK, CountValues, LimitK, LimitRatio, Quantile, TopK};
+        match self {
+            TopK | BottomK | Quantile | LimitK | LimitRatio => Some(ValueType::Scalar),
+            CountValues => Some(ValueType::String),
+            _ => None,
+        }
+    }
+
+    /// Behind Prometheus's feature flag `promql-experimental-functions`.
+    pub fn is_experimental(self) -> bool {
+        matches!(self, AggregateOp::LimitK | AggregateOp::LimitRatio)
+    }
+}
+
+impl BinaryOp {
+    /// As it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Mod => "%",
+            BinaryOp::Pow => "^",
+            BinaryOp::Atan2 => "atan2",
+            BinaryOp::Equal => "==",
+            BinaryOp::NotEqual => "!=",
+            BinaryOp::Greater => ">",
+            BinaryOp::Less => "<",
+            BinaryOp::GreaterOrEqual => ">=",
+            BinaryOp::LessOrEqual => "<=",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Unless => "unless",
+        }
+    }
+
+    /// `and`, `or`, `unless`
+    pub fn is_set(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+
+    /// `==` and its like, which filter or, with `bool`, say 0 or 1.
+    pub fn is_comparison(self) -> bool {
+        use BinaryOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
+    }
+
+    /// It is written with letters, so it could be a label's name.
+    pub fn is_word(self) -> bool {
+        self.is_set() || self == BinaryOp::Atan2
+    }
+}
+
+impl Default for Matching {
+    /// One to one, by all labels but the metric's name.
+    fn default() -> Matching {
+        let (labels, include) = (Grouping::Without(Arc::new([])), Arc::new([]));
+        Matching { cardinality: Cardinality::OneToOne, labels, include }
+    }
 }

@@ -1,4 +1,6 @@
-//! The functions by name.
+//! The functions by name, and what they take and return: Prometheus 3.5's list.
+
+use super::ast::ValueType;
 
 /// A function of PromQL 3.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,7 +172,98 @@ const NAMES: [(&str, Function); 80] = [
     ("year", Function::Year),
 ];
 
+/// What a function takes and returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The arguments' types. The last one is also that of all beyond.
+    pub args: &'static [ValueType],
+    /// How many may be given.
+    pub arity: Arity,
+    /// What comes back.
+    pub returns: ValueType,
+    /// Behind Prometheus's feature flag `promql-experimental-functions`.
+    pub is_experimental: bool,
+}
+
+/// How many arguments a function takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// One for each type.
+    Exact,
+    /// The last one may be missing.
+    LastOptional,
+    /// Of the last one none or any number.
+    LastRepeated,
+}
+
+impl Signature {
+    const fn of(args: &'static [ValueType]) -> Signature {
+        Signature { args, arity: Arity::Exact, returns: ValueType::Vector, is_experimental: false }
+    }
+
+    const fn arity(self, arity: Arity) -> Signature {
+        Signature { arity, ..self }
+    }
+
+    const fn returning(self, returns: ValueType) -> Signature {
+        Signature { returns, ..self }
+    }
+
+    const fn experimental(self) -> Signature {
+        Signature { is_experimental: true, ..self }
+    }
+}
+
 impl Function {
+    /// What it takes and returns.
+    pub fn signature(self) -> Signature {
+        use ValueType::{Matrix, Scalar, String, Vector};
+        match self {
+            Function::Time | Function::Pi => Signature::of(&[]).returning(Scalar),
+            Function::Scalar => Signature::of(&[Vector]).returning(Scalar),
+            Function::Vector => Signature::of(&[Scalar]),
+            Function::Clamp => Signature::of(&[Vector, Scalar, Scalar]),
+            Function::ClampMax | Function::ClampMin => Signature::of(&[Vector, Scalar]),
+            Function::Round => Signature::of(&[Vector, Scalar]).arity(Arity::LastOptional),
+            Function::LabelReplace => Signature::of(&[Vector, String, String, String, String]),
+            Function::LabelJoin => Signature::of(&[Vector, String, String, String]).arity(Arity::LastRepeated),
+            Function::HistogramFraction => Signature::of(&[Scalar, Scalar, Vector]),
+            Function::HistogramQuantile => Signature::of(&[Scalar, Vector]),
+            Function::PredictLinear => Signature::of(&[Matrix, Scalar]),
+            Function::QuantileOverTime => Signature::of(&[Scalar, Matrix]),
+            Function::DoubleExponentialSmoothing => Signature::of(&[Matrix, Scalar, Scalar]).experimental(),
+            Function::Info => Signature::of(&[Vector, Vector]).arity(Arity::LastOptional).experimental(),
+            Function::SortByLabel | Function::SortByLabelDesc => {
+                Signature::of(&[Vector, String]).arity(Arity::LastRepeated).experimental()
+            }
+            _ if self.is_date() => Signature::of(&[Vector]).arity(Arity::LastOptional),
+            _ if self.is_over_range() => {
+                let of_range = Signature::of(&[Matrix]);
+                if self.is_new() { of_range.experimental() } else { of_range }
+            }
+            _ => Signature::of(&[Vector]),
+        }
+    }
+
+    /// A part of a date, of the evaluation's time where nothing else is given.
+    fn is_date(self) -> bool {
+        use Function::{DayOfMonth, DayOfWeek, DayOfYear, DaysInMonth, Hour, Minute, Month, Year};
+        matches!(self, DayOfMonth | DayOfWeek | DayOfYear | DaysInMonth | Hour | Minute | Month | Year)
+    }
+
+    /// Its only argument is a range of samples.
+    fn is_over_range(self) -> bool {
+        use Function::{Changes, Delta, Deriv, Idelta, Increase, Irate, Rate, Resets};
+        matches!(self, Changes | Delta | Deriv | Idelta | Increase | Irate | Rate | Resets)
+            || self.name().ends_with("_over_time")
+    }
+
+    /// An experimental one over a range.
+    fn is_new(self) -> bool {
+        use Function::{MadOverTime, TsOfLastOverTime, TsOfMaxOverTime, TsOfMinOverTime};
+        matches!(self, MadOverTime | TsOfLastOverTime | TsOfMaxOverTime | TsOfMinOverTime)
+    }
+
     /// The function called `name`.
     pub fn by_name(name: &str) -> Option<Function> {
         NAMES.binary_search_by(|(own, _)| (*own).cmp(name)).ok().map(|at| NAMES[at].1)

@@ -1,6 +1,6 @@
 //! PromQL, evaluated over views. Synchronous, no clock: time comes in as an argument.
 //!
-//! Source → [`parse`] → [`ast`] → [`eval`] over a [`Source`] → [`Value`]. An expression is evaluated for all its steps at
+//! Source → [`mod@parse`] → [`ast`] → [`eval`] over a [`Source`] → [`Value`]. An expression is evaluated for all its steps at
 //! once: a node's result is a [`Vector`], rows beside a block of cells, so an instant query is a range query of one step.
 //! Label sets ([`Rows`]) are shared and immutable: what does not change from one evaluation to the next keeps its
 //! identity, and with it everything that was worked out from it.
@@ -12,6 +12,8 @@ pub mod function;
 pub mod histogram;
 mod notes;
 pub mod over_time;
+pub mod parse;
+mod print;
 pub mod quantile;
 pub mod remark;
 mod rows;
@@ -22,6 +24,7 @@ mod store_source;
 mod value;
 
 pub use notes::{Annotation, Annotations, Budget, EvalError, Severity};
+pub use parse::{ParseError, ParseOptions, parse, place};
 pub use rows::{Block, Rows};
 pub use selection::SelectionCache;
 pub use series::SeriesSource;
