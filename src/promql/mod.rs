@@ -8,6 +8,7 @@
 pub mod ast;
 pub mod call;
 pub mod compensated;
+pub mod elementary;
 pub mod function;
 pub mod histogram;
 mod notes;

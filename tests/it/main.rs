@@ -24,6 +24,7 @@ mod pages_against_prometheus;
 mod peers;
 mod peers_native;
 mod peers_protobuf;
+mod promql_elementary;
 mod promql_parse;
 mod protobuf_messages;
 mod protobuf_page;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::HISTOGRAM_NAN;
+use crate::promql::elementary;
 use crate::promql::function::Function;
 use crate::promql::value::{ABSENT, Steps, Vector};
 
@@ -13,6 +14,22 @@ pub(super) fn of_one(function: Function) -> Option<fn(f64) -> f64> {
         Function::Ceil => f64::ceil,
         Function::Floor => f64::floor,
         Function::Sqrt => f64::sqrt,
+        Function::Exp => elementary::exp,
+        Function::Ln => elementary::ln,
+        Function::Log2 => elementary::log2,
+        Function::Log10 => elementary::log10,
+        Function::Sin => elementary::sin,
+        Function::Cos => elementary::cos,
+        Function::Tan => elementary::tan,
+        Function::Asin => elementary::asin,
+        Function::Acos => elementary::acos,
+        Function::Atan => elementary::atan,
+        Function::Sinh => elementary::sinh,
+        Function::Cosh => elementary::cosh,
+        Function::Tanh => elementary::tanh,
+        Function::Asinh => elementary::asinh,
+        Function::Acosh => elementary::acosh,
+        Function::Atanh => elementary::atanh,
         Function::Sgn => sign,
         Function::Rad => |value| value * std::f64::consts::PI / 180.0,
         Function::Deg => |value| value * 180.0 / std::f64::consts::PI,

@@ -5,6 +5,7 @@
 
 use super::FloatHistogram;
 use super::bounds::Bucket;
+use crate::promql::elementary::{exp2, log2};
 
 /// What NaN observations, which are in no bucket, did to a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,11 +115,11 @@ impl FloatHistogram {
         if self.has_custom_buckets() || (lower <= 0.0 && upper >= 0.0) {
             return lower + (upper - lower) * fraction;
         }
-        let (log_lower, log_upper) = (lower.abs().log2(), upper.abs().log2());
+        let (log_lower, log_upper) = (log2(lower.abs()), log2(upper.abs()));
         if lower > 0.0 {
-            return (log_lower + (log_upper - log_lower) * fraction).exp2();
+            return exp2(log_lower + (log_upper - log_lower) * fraction);
         }
-        -(log_upper + (log_lower - log_upper) * (1.0 - fraction)).exp2()
+        -exp2(log_upper + (log_lower - log_upper) * (1.0 - fraction))
     }
 
     /// The share of all observations that lies between two values.
@@ -169,7 +170,7 @@ impl FloatHistogram {
         if self.has_custom_buckets() || is_zero {
             return Some(rank + count * (edge - lower) / (upper - lower));
         }
-        let (log_lower, log_upper, log_edge) = (lower.abs().log2(), upper.abs().log2(), edge.abs().log2());
+        let (log_lower, log_upper, log_edge) = (log2(lower.abs()), log2(upper.abs()), log2(edge.abs()));
         let fraction = if edge > 0.0 {
             (log_edge - log_lower) / (log_upper - log_lower)
         } else {
