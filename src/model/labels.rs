@@ -6,6 +6,7 @@
 //! The bytes are `len(name) name len(value) value` repeated, lengths as LEB128. A boxed slice costs 16 bytes a handle
 //! and one allocation, against one a string in the obvious `Vec<(String, String)>`.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// The label that holds the metric name.
@@ -59,6 +60,11 @@ impl Labels {
     /// Whether there is no label at all.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The order of names and values, pair by pair, in which Prometheus sorts series. (`Ord` is that of the bytes, and cheaper.)
+    pub fn compare_pairs(&self, other: &Labels) -> Ordering {
+        self.iter().cmp(other.iter())
     }
 
     /// The canonical bytes: equal for equal sets and for no others.
@@ -151,6 +157,79 @@ fn put_string(out: &mut Vec<u8>, string: &str) {
     }
     out.push(length as u8);
     out.extend_from_slice(string.as_bytes());
+}
+
+/// Writes a label set whose pairs come in ascending order of names, without a string of its own for each. Reusable: what was
+/// written can be hashed and compared as [`Labels::as_bytes`] before anything is allocated for it.
+#[derive(Clone, Debug, Default)]
+pub struct LabelsWriter {
+    bytes: Vec<u8>,
+}
+
+impl LabelsWriter {
+    /// Forgets everything, keeps the allocation.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Adds a pair; its name must stand behind those of all before it. An empty value adds nothing.
+    #[inline]
+    pub fn push(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            put_string(&mut self.bytes, name);
+            put_string(&mut self.bytes, value);
+        }
+    }
+
+    /// What [`Labels::as_bytes`] of this set is.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The set written so far.
+    pub fn labels(&self) -> Labels {
+        let labels = Labels { bytes: self.bytes.as_slice().into() };
+        debug_assert!(labels.iter().map(|(name, _)| name).is_sorted(), "{labels} was written out of order");
+        labels
+    }
+}
+
+/// Many label sets in one allocation, by number in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub struct LabelsArena {
+    bytes: Vec<u8>,
+    /// Behind each set.
+    ends: Vec<usize>,
+}
+
+impl LabelsArena {
+    /// Keeps a set.
+    pub fn push(&mut self, set: &LabelsWriter) {
+        self.bytes.extend_from_slice(&set.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many sets there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// [`Labels::as_bytes`] of a set.
+    #[inline]
+    pub fn bytes(&self, at: usize) -> &[u8] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[start..self.ends[at]]
+    }
+
+    /// A set.
+    pub fn labels(&self, at: usize) -> Labels {
+        Labels { bytes: self.bytes(at).into() }
+    }
 }
 
 /// Collects labels in any order. Reusable: [`LabelsBuilder::clear`] keeps the allocation.
@@ -250,6 +329,21 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!(one.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
         assert_eq!(one.get("c"), None);
+    }
+
+    #[test]
+    fn what_is_written_in_order_is_what_the_builder_makes() {
+        let mut writer = LabelsWriter::default();
+        [("a", "1"), ("b", ""), ("c", "3")].iter().for_each(|(name, value)| writer.push(name, value));
+        let built = Labels::from_pairs([("c", "3"), ("a", "1")]);
+        assert_eq!((writer.labels(), writer.as_bytes()), (built.clone(), built.as_bytes()));
+    }
+
+    #[test]
+    fn pairs_compare_by_their_text_where_bytes_compare_by_length_first() {
+        let value = |value| Labels::from_pairs([("a", value)]);
+        assert_eq!(value("10").compare_pairs(&value("9")), Ordering::Less);
+        assert_eq!(value("10").cmp(&value("9")), Ordering::Greater);
     }
 
     #[test]

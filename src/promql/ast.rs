@@ -9,7 +9,7 @@ use super::function::Function;
 use crate::model::{Matcher, Timestamp};
 
 /// Bytes of the source, end exclusive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// First byte.
     pub start: u32,

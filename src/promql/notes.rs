@@ -37,6 +37,16 @@ impl Annotations {
         self.all.insert(Annotation { severity, text: text.into(), place: (span.start, span.end) });
     }
 
+    /// Adds all of another's.
+    pub fn merge(&mut self, other: Annotations) {
+        self.all.extend(other.all);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// All, infos first.
     pub fn iter(&self) -> impl Iterator<Item = &Annotation> {
         self.all.iter()
@@ -67,6 +77,11 @@ impl<'a> Budget<'a> {
     /// At most `samples` samples, until `is_over` says that time has run out.
     pub fn new(samples: u64, is_over: &'a (dyn Fn() -> bool + 'a)) -> Budget<'a> {
         Budget { samples: Cell::new(samples), is_over }
+    }
+
+    /// Errors when time has run out. Called at every node, as nodes that select nothing can be many.
+    pub fn check_time(&self) -> Result<(), EvalError> {
+        self.take(0)
     }
 
     /// Takes `samples` more. Called for some thousand at a time, not for each.

@@ -2,10 +2,12 @@
 //!
 //! Invariant: rows never change once they are shared. They are lists of blocks, each shared in its turn: a block of a
 //! selected chunk is the same `Arc` from one evaluation to the next for as long as chunk and target are, so what was worked out
-//! from its labels (groups, matches) can be kept with it.
+//! from its labels (groups, matches) can be kept with it. Taking the metric's name away only marks a part, and gives the same
+//! `Arc` each time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::keys::{KeyLabels, KeyShelf, SlotLabels};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::store::IndexedChunk;
 
@@ -13,10 +15,12 @@ use crate::store::IndexedChunk;
 #[derive(Debug)]
 pub struct Block {
     content: Content,
+    has_one_name: OnceLock<bool>,
+    keys: KeyShelf,
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     /// Label sets that an operation made.
     Built(Box<[Labels]>),
     /// Slots of one chunk of a target, with what its series have without saying so.
@@ -24,14 +28,18 @@ enum Content {
 }
 
 impl Block {
+    fn new(content: Content) -> Block {
+        Block { content, has_one_name: OnceLock::new(), keys: KeyShelf::default() }
+    }
+
     /// Of label sets.
     pub fn built(labels: Vec<Labels>) -> Block {
-        Block { content: Content::Built(labels.into()) }
+        Block::new(Content::Built(labels.into()))
     }
 
     /// Of `slots` of a chunk, in this order. The chunk's own labels stand before the target's, these before the inventory's.
     pub fn slots(chunk: Arc<IndexedChunk>, slots: Box<[u8]>, target: Arc<Labels>, inventory: Arc<Labels>) -> Block {
-        Block { content: Content::Slots { chunk, slots, target, inventory } }
+        Block::new(Content::Slots { chunk, slots, target, inventory })
     }
 
     /// How many rows there are.
@@ -52,14 +60,33 @@ impl Block {
         match &self.content {
             Content::Built(labels) => labels[row].clone(),
             Content::Slots { chunk, slots, target, inventory } => {
-                let own = chunk.chunk().labels(usize::from(slots[row]), target).unwrap_or_default();
-                let mut builder = LabelsBuilder::from_labels(inventory);
-                own.iter().for_each(|(name, value)| {
-                    builder.set(name, value);
-                });
-                builder.build()
+                SlotLabels::new(chunk, target, inventory, &KeyLabels::all()).labels(slots[row], true)
             }
         }
+    }
+
+    /// The metric name of a row, empty where it has none.
+    pub fn name(&self, row: usize) -> &str {
+        match &self.content {
+            Content::Built(labels) => labels[row].metric_name(),
+            Content::Slots { chunk, slots, .. } => {
+                let chunk = chunk.chunk();
+                chunk.name_of(usize::from(slots[row])).map_or("", |name| chunk.name(name))
+            }
+        }
+    }
+
+    /// Whether all rows have the same metric name, or none.
+    pub(super) fn has_one_name(&self) -> bool {
+        *self.has_one_name.get_or_init(|| (1..self.len()).all(|row| self.name(row) == self.name(0)))
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn keys(&self) -> &KeyShelf {
+        &self.keys
     }
 }
 
@@ -68,33 +95,72 @@ impl Block {
 pub struct Rows {
     parts: Vec<Part>,
     len: usize,
+    had_one_name: OnceLock<bool>,
+    nameless: OnceLock<Arc<Rows>>,
 }
 
+/// A block among others.
 #[derive(Clone, Debug)]
-struct Part {
-    block: Arc<Block>,
+pub(super) struct Part {
+    pub(super) block: Arc<Block>,
     /// Row of the block's first one.
     first: usize,
     /// Whether an operation took the metric's name away.
-    is_nameless: bool,
+    pub(super) is_nameless: bool,
 }
 
 impl Rows {
     /// Of blocks in this order.
     pub fn new(blocks: impl IntoIterator<Item = Arc<Block>>) -> Rows {
+        Rows::of_parts(blocks.into_iter().map(|block| Part { block, first: 0, is_nameless: false }))
+    }
+
+    /// Of one label set each.
+    pub fn built(labels: Vec<Labels>) -> Arc<Rows> {
+        Arc::new(Rows::new([Arc::new(Block::built(labels))]))
+    }
+
+    /// One's rows, then the other's.
+    pub(super) fn joined(one: &Rows, other: &Rows) -> Rows {
+        Rows::of_parts(one.parts.iter().chain(&other.parts).cloned())
+    }
+
+    fn of_parts(parts: impl IntoIterator<Item = Part>) -> Rows {
         let mut rows = Rows::default();
-        for block in blocks {
-            let (first, len) = (rows.len, block.len());
-            rows.parts.push(Part { block, first, is_nameless: false });
-            rows.len += len;
+        for part in parts.into_iter().filter(|part| !part.block.is_empty()) {
+            let first = rows.len;
+            rows.len += part.block.len();
+            rows.parts.push(Part { first, ..part });
         }
         rows
     }
 
-    /// The same without the metric's name.
-    pub fn without_names(&self) -> Rows {
-        let parts = self.parts.iter().map(|part| Part { is_nameless: true, ..part.clone() }).collect();
-        Rows { parts, len: self.len }
+    /// The same without the metric's name: the same `Arc` each time.
+    pub fn without_names(self: &Arc<Self>) -> Arc<Rows> {
+        if self.parts.iter().all(|part| part.is_nameless) {
+            return self.clone();
+        }
+        let parts = || self.parts.iter().map(|part| Part { is_nameless: true, ..part.clone() });
+        self.nameless.get_or_init(|| Arc::new(Rows::of_parts(parts()))).clone()
+    }
+
+    /// Whether names that were taken away may have been all that told some rows apart: not where it was one and the same.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.parts.iter().any(|part| part.is_nameless) && !self.had_one_name()
+    }
+
+    /// Whether all rows had the same metric name at first, or none.
+    pub(super) fn had_one_name(&self) -> bool {
+        let one_name = || {
+            let Some(first) = self.parts.first() else { return true };
+            let name = first.block.name(0);
+            self.parts.iter().all(|part| part.block.name(0) == name && part.block.has_one_name())
+        };
+        *self.had_one_name.get_or_init(one_name)
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// How many rows there are.
@@ -107,14 +173,30 @@ impl Rows {
         self.len == 0
     }
 
+    fn part_of(&self, row: usize) -> (&Part, usize) {
+        let part = &self.parts[self.parts.partition_point(|part| part.first <= row) - 1];
+        (part, row - part.first)
+    }
+
     /// The label set of a row.
     pub fn labels(&self, row: usize) -> Labels {
-        let at = self.parts.partition_point(|part| part.first <= row) - 1;
-        let part = &self.parts[at];
-        let labels = part.block.labels(row - part.first);
+        let (part, row) = self.part_of(row);
+        let labels = part.block.labels(row);
         if !part.is_nameless || labels.get(METRIC_NAME).is_none() {
             return labels;
         }
         LabelsBuilder::from_labels(&labels).remove(METRIC_NAME).build()
+    }
+
+    /// The metric name of a row, empty where it has none or lost it.
+    pub fn name(&self, row: usize) -> &str {
+        let (part, row) = self.part_of(row);
+        part.name(row)
+    }
+}
+
+impl Part {
+    fn name(&self, row: usize) -> &str {
+        if self.is_nameless { "" } else { self.block.name(row) }
     }
 }

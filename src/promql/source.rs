@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::histogram::FloatHistogram;
 use super::notes::{Budget, EvalError};
 use super::rows::Rows;
-use super::value::{Steps, Vector};
-use crate::model::{Matcher, Timestamp};
+use super::value::{Cell, Steps, Vector};
+use crate::model::{HISTOGRAM_NAN, Matcher, Timestamp};
 
 /// Samples of one series, oldest first, without stale markers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,30 @@ pub struct Samples<'a> {
     pub values: &'a [f64],
     /// By index into `values`, ascending: exactly those that are `HISTOGRAM_NAN`.
     pub histograms: &'a [(u32, Arc<FloatHistogram>)],
+}
+
+impl<'a> Samples<'a> {
+    /// Those from index `first` to before `end`; histograms keep the indices of the whole.
+    pub(super) fn part(&self, first: usize, end: usize) -> Samples<'a> {
+        let at = |index: usize| self.histograms.partition_point(|(own, _)| (*own as usize) < index);
+        Samples {
+            times: &self.times[first..end],
+            values: &self.values[first..end],
+            histograms: if self.histograms.is_empty() { &[] } else { &self.histograms[at(first)..at(end)] },
+        }
+    }
+
+    /// All, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, Cell)> {
+        let mut histograms = self.histograms.iter();
+        self.times.iter().zip(self.values).map(move |(time, value)| {
+            let cell = match value.to_bits() {
+                HISTOGRAM_NAN => Cell::Histogram(histograms.next().expect("one beside each marker").1.clone()),
+                _ => Cell::Float(*value),
+            };
+            (Timestamp(*time), cell)
+        })
+    }
 }
 
 /// Samples by series. The store's views are one; full series in memory, as unit tests of rules give them, are another.

@@ -81,6 +81,21 @@ impl Cells {
         }
     }
 
+    /// Writes another block's cell over one that has no histogram.
+    pub(super) fn copy(&mut self, to: usize, cells: &Cells, from: usize) {
+        self.floats[to] = cells.floats[from];
+        if let Some(histogram) = cells.histograms.get(&(from as u32)) {
+            self.histograms.insert(to as u32, histogram.clone());
+        }
+    }
+
+    /// Puts another block's cells behind these.
+    pub(super) fn append(&mut self, other: Cells) {
+        let first = self.floats.len() as u32;
+        self.floats.extend(other.floats);
+        self.histograms.extend(other.histograms.into_iter().map(|(at, histogram)| (first + at, histogram)));
+    }
+
     /// Writes a cell; `None` empties it.
     pub fn set(&mut self, at: usize, cell: Option<Cell>) {
         if self.floats[at].to_bits() == HISTOGRAM_NAN {

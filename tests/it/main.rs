@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod demo;
 mod discovery;
+mod engine;
 mod exposition;
 mod exposition_document;
 mod exposition_protobuf;

@@ -1,7 +1,5 @@
 //! Functions of one float at a time.
 
-use std::sync::Arc;
-
 use crate::model::HISTOGRAM_NAN;
 use crate::promql::elementary;
 use crate::promql::function::Function;
@@ -66,7 +64,7 @@ fn each_float(vector: Vector, steps: usize, function: impl Fn(usize, f64) -> Opt
         }
     }
     cells.histograms.clear();
-    Vector { rows: Arc::new(rows.without_names()), cells }
+    Vector { rows: rows.without_names(), cells }
 }
 
 /// Floats brought between two bounds; none at steps where the bounds are crossed. NaN as a bound, or as a value, wins.

@@ -13,7 +13,7 @@ use crate::promql::ast::{Call, Span};
 use crate::promql::histogram::{Estimate, FloatHistogram, NanNote};
 use crate::promql::notes::{Annotations, Severity};
 use crate::promql::remark::{Remark, argument_span, warn_of_quantile};
-use crate::promql::rows::{Block, Rows};
+use crate::promql::rows::Rows;
 use crate::promql::value::{ABSENT, Cells, Vector};
 
 /// The label of a bucket's upper bound.
@@ -164,7 +164,7 @@ impl<'a> Forms<'a> {
     fn rows(&self) -> Arc<Rows> {
         let native = self.native.iter().map(|(_, labels)| labels.clone());
         let labels = native.chain(self.classic.iter().map(|classic| classic.labels.clone())).collect();
-        Arc::new(Rows::new([Arc::new(Block::built(labels))]).without_names())
+        Rows::built(labels).without_names()
     }
 
     fn histogram(&self, row: usize, step: usize) -> Option<&FloatHistogram> {

@@ -159,5 +159,5 @@ fn timestamp(call: &Call, mut vector: Vector, steps: Steps) -> Vector {
         }
         vector.cells.histograms.clear();
     }
-    Vector { rows: Arc::new(vector.rows.without_names()), cells: vector.cells }
+    Vector { rows: vector.rows.without_names(), cells: vector.cells }
 }

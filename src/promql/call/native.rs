@@ -1,7 +1,5 @@
 //! Functions of native histograms alone: one number each.
 
-use std::sync::Arc;
-
 use crate::promql::compensated::CompensatedSum;
 use crate::promql::function::Function;
 use crate::promql::histogram::FloatHistogram;
@@ -25,7 +23,7 @@ pub(super) fn mapped(vector: Vector, function: impl Fn(&FloatHistogram) -> f64) 
     for (at, histogram) in &vector.cells.histograms {
         cells.floats[*at as usize] = function(histogram);
     }
-    Vector { rows: Arc::new(vector.rows.without_names()), cells }
+    Vector { rows: vector.rows.without_names(), cells }
 }
 
 /// Observations are taken to lie in the middle of their bucket: the geometric one of an exponential bucket, and in the zero bucket at zero.

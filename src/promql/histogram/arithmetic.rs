@@ -63,6 +63,22 @@ impl FloatHistogram {
         self.each(|count| *count /= divisor);
     }
 
+    /// Whether both have the same buckets with the same bits; the hint at a reset does not count.
+    pub fn is_equal(&self, other: &FloatHistogram) -> bool {
+        let same = |one: f64, two: f64| one.to_bits() == two.to_bits();
+        let same_buckets = |own: &[(i32, f64)], others: &[(i32, f64)]| {
+            own.len() == others.len() && own.iter().zip(others).all(|(one, two)| one.0 == two.0 && same(one.1, two.1))
+        };
+        self.schema == other.schema
+            && same(self.count, other.count)
+            && same(self.sum, other.sum)
+            && self.check_compatible(other).is_ok()
+            && self.zero_threshold == other.zero_threshold
+            && same(self.zero, other.zero)
+            && same_buckets(&self.negative, &other.negative)
+            && same_buckets(&self.positive, &other.positive)
+    }
+
     fn each(&mut self, change: impl Fn(&mut f64)) {
         change(&mut self.zero);
         change(&mut self.count);

@@ -1,0 +1,246 @@
+//! Selectors, and functions over the ranges that they give.
+//!
+//! A range never stands in memory as a node's value: the source hands over one series after the other, and the window of each
+//! step is a part of its samples.
+
+use std::cell::Cell as Flag;
+use std::sync::Arc;
+
+use super::ast::{Call, ExprKind, MatrixSelector, Shift, Span, VectorSelector};
+use super::call::absent;
+use super::engine::range_series;
+use super::evaluator::Evaluator;
+use super::function::Function;
+use super::notes::{Annotations, EvalError};
+use super::over_time::{CallNotes, Window, keeps_name, note_counter, over_window, wants_counter};
+use super::remark::unwrapped;
+use super::repeats::Overlap;
+use super::rows::Rows;
+use super::source::Samples;
+use super::value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};
+use crate::model::{HISTOGRAM_NAN, Timestamp};
+
+/// What a selector reads of the samples that it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The samples.
+    Values,
+    /// Their times, in seconds.
+    Times,
+}
+
+impl Evaluator<'_> {
+    /// The newest samples of a selector's series at each step.
+    pub(super) fn select(
+        &self,
+        selector: &VectorSelector,
+        steps: &Steps,
+        reading: Reading,
+    ) -> Result<Vector, EvalError> {
+        let is_fixed = selector.shift.at.is_some();
+        let start = Timestamp(self.shifted(&selector.shift, steps.start.0));
+        let shifted = Steps { start, count: if is_fixed { 1 } else { steps.count }, ..*steps };
+        let (matchers, lookback) = (&selector.matchers, self.engine.lookback);
+        let vector = match reading {
+            Reading::Values => self.source.instant(matchers, &shifted, lookback, &self.budget)?,
+            Reading::Times => self.source.instant_times(matchers, &shifted, lookback, &self.budget)?,
+        };
+        if shifted.count == steps.count {
+            return Ok(vector);
+        }
+        match self.spread(Value::Vector(vector), steps.count)? {
+            Value::Vector(vector) => Ok(vector),
+            _ => unreachable!("a vector stays one"),
+        }
+    }
+
+    /// The samples of a range selector at the one step of an instant query.
+    pub(super) fn range_series(&self, selector: &VectorSelector, range: i64) -> Result<Value, EvalError> {
+        let end = self.shifted(&selector.shift, self.query.start.0);
+        let (from, to) = (Timestamp(end.saturating_sub(range)), Timestamp(end));
+        let mut found: Vec<(usize, Vec<(Timestamp, Cell)>)> = Vec::new();
+        let mut keep = |row: usize, samples: Samples<'_>| found.push((row, samples.iter().collect()));
+        let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut keep)?;
+        let named = |(row, samples)| RangeSeries { labels: rows.labels(row), samples };
+        Ok(Value::Matrix(found.into_iter().map(named).collect()))
+    }
+
+    /// A function whose argument `at` is a range.
+    pub(super) fn call_over_range(
+        &self,
+        call: &Call,
+        at: usize,
+        span: Span,
+        steps: &Steps,
+    ) -> Result<Vector, EvalError> {
+        let others = call.args.iter().enumerate().filter(|(other, _)| *other != at);
+        let params = others.map(|(_, arg)| self.scalar(arg, steps)).collect::<Result<_, _>>()?;
+        let (rows, cells) = match &unwrapped(&call.args[at]).kind {
+            ExprKind::Matrix(MatrixSelector { selector, range }) => {
+                let mut run = RangeCall::new(call, params, self.windows(*range, &selector.shift, steps));
+                (self.over_selector(selector, &mut run)?, run.cells)
+            }
+            ExprKind::Subquery(subquery) => {
+                let mut run = RangeCall::new(call, params, self.windows(subquery.range, &subquery.shift, steps));
+                let (vector, inner) = self.subquery(subquery, steps)?;
+                self.over_subquery(&vector, &inner, &mut run)?;
+                (vector.rows, run.cells)
+            }
+            _ => unreachable!("the caller saw a range"),
+        };
+        self.named_result(call, Vector { rows, cells }, span, steps)
+    }
+
+    fn windows(&self, range: i64, shift: &Shift, steps: &Steps) -> Windows {
+        let step = if shift.at.is_some() { 0 } else { steps.step };
+        Windows { range, first_end: self.shifted(shift, steps.start.0), step, steps: *steps }
+    }
+
+    /// Remarks name the metric, and rows are known only when all series were seen. So a run that has a remark is made again.
+    fn over_selector(&self, selector: &VectorSelector, run: &mut RangeCall<'_>) -> Result<Arc<Rows>, EvalError> {
+        let (from, to) = (Timestamp(run.windows.from()), Timestamp(run.windows.to()));
+        let has_remarks = Flag::new(false);
+        let unnamed = || {
+            has_remarks.set(true);
+            String::new()
+        };
+        let mut annotations = Annotations::default();
+        let mut notes = CallNotes::new(&mut annotations, run.call, &unnamed);
+        let mut each = |row: usize, samples: Samples<'_>| run.series(row, samples, &mut notes);
+        let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
+        if has_remarks.get() {
+            annotations = Annotations::default();
+            let mut each = |row: usize, samples: Samples<'_>| {
+                let name = || rows.name(row).to_owned();
+                run.series(row, samples, &mut CallNotes::new(&mut annotations, run.call, &name));
+            };
+            self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
+        }
+        self.annotate_all(annotations);
+        run.finish(rows.len())?;
+        Ok(rows)
+    }
+
+    fn over_subquery(&self, vector: &Vector, inner: &Steps, run: &mut RangeCall<'_>) -> Result<(), EvalError> {
+        let mut annotations = Annotations::default();
+        let mut buffer = super::subquery::RowSamples::default();
+        for row in 0..vector.rows.len() {
+            let name = || vector.rows.name(row).to_owned();
+            let samples = buffer.read(vector, row, inner);
+            run.series(row, samples, &mut CallNotes::new(&mut annotations, run.call, &name));
+        }
+        self.annotate_all(annotations);
+        run.finish(vector.rows.len())
+    }
+
+    /// Names and remarks on them; `absent_over_time` turns the result about.
+    fn named_result(&self, call: &Call, vector: Vector, span: Span, steps: &Steps) -> Result<Vector, EvalError> {
+        if call.function == Function::AbsentOverTime {
+            return Ok(absent(&vector, &call.args[0], *steps));
+        }
+        if wants_counter(call.function) {
+            self.note_counters(call, &vector, steps);
+        }
+        if keeps_name(call.function) {
+            return Ok(vector);
+        }
+        let rows = vector.rows.without_names();
+        self.unrepeated(Vector { rows, ..vector }, span, steps, Overlap::Series)
+    }
+
+    fn note_counters(&self, call: &Call, vector: &Vector, steps: &Steps) {
+        let is_float = |value: &f64| !matches!(value.to_bits(), ABSENT | HISTOGRAM_NAN);
+        let rows = vector.cells.floats.chunks_exact(steps.count as usize).enumerate();
+        let mut with_floats = rows.filter(|(_, cells)| cells.iter().any(is_float)).map(|(row, _)| row);
+        let named = if vector.rows.had_one_name() { 1 } else { usize::MAX };
+        let mut annotations = Annotations::default();
+        with_floats.by_ref().take(named).for_each(|row| note_counter(&mut annotations, call, vector.rows.name(row)));
+        self.annotate_all(annotations);
+    }
+}
+
+/// The rows of a vector as ranges of samples, as a result shows them.
+impl Evaluator<'_> {
+    /// The samples of a subquery at the one step of an instant query.
+    pub(super) fn subquery_series(&self, subquery: &super::ast::Subquery) -> Result<Value, EvalError> {
+        let (vector, inner) = self.subquery(subquery, &self.query)?;
+        Ok(Value::Matrix(range_series(&vector, &inner)))
+    }
+}
+
+/// The window of each step.
+struct Windows {
+    range: i64,
+    first_end: i64,
+    /// Zero where `@` fixes the window.
+    step: i64,
+    steps: Steps,
+}
+
+impl Windows {
+    fn end(&self, step: u32) -> i64 {
+        self.first_end + self.step * i64::from(step)
+    }
+
+    fn from(&self) -> i64 {
+        self.first_end.saturating_sub(self.range)
+    }
+
+    fn to(&self) -> i64 {
+        self.end(self.steps.count - 1)
+    }
+
+    /// The window of each step that has samples in it.
+    fn each<'a>(&self, samples: Samples<'a>, mut then: impl FnMut(u32, Window<'a>)) {
+        let (mut first, mut behind) = (0, 0);
+        for step in 0..self.steps.count {
+            let end = self.end(step);
+            let start = end.saturating_sub(self.range);
+            behind += samples.times[behind..].iter().take_while(|time| **time <= end).count();
+            first += samples.times[first..behind].iter().take_while(|time| **time <= start).count();
+            if first < behind {
+                let samples = samples.part(first, behind);
+                then(step, Window { samples, start, end, at: self.steps.at(step).0 });
+            }
+        }
+    }
+}
+
+/// A function on its way over series.
+struct RangeCall<'a> {
+    call: &'a Call,
+    /// The scalar arguments, each with a value a step.
+    params: Vec<Vec<f64>>,
+    windows: Windows,
+    cells: Cells,
+    failure: Option<EvalError>,
+}
+
+impl<'a> RangeCall<'a> {
+    fn new(call: &'a Call, params: Vec<Vec<f64>>, windows: Windows) -> RangeCall<'a> {
+        RangeCall { call, params, windows, cells: Cells::default(), failure: None }
+    }
+
+    fn series(&mut self, row: usize, samples: Samples<'_>, notes: &mut CallNotes<'_>) {
+        let RangeCall { call, params, windows, cells, failure } = self;
+        let count = windows.steps.count as usize;
+        if cells.floats.len() < (row + 1) * count {
+            cells.floats.resize((row + 1) * count, f64::from_bits(ABSENT));
+        }
+        let mut at_step: Vec<f64> = Vec::with_capacity(params.len());
+        windows.each(samples, |step, window| {
+            at_step.clear();
+            at_step.extend(params.iter().map(|param| param[step as usize]));
+            match over_window(call.function, &window, &at_step, notes) {
+                Ok(cell) => cells.set(row * count + step as usize, cell),
+                Err(error) => *failure = failure.take().or(Some(error)),
+            }
+        });
+    }
+
+    /// Fills up to `rows`, of which the last may have had no samples.
+    fn finish(&mut self, rows: usize) -> Result<(), EvalError> {
+        self.cells.floats.resize(rows * self.windows.steps.count as usize, f64::from_bits(ABSENT));
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
