@@ -1,5 +1,6 @@
 //! Full series in memory, as unit tests of rules and of the engine give them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,10 +11,26 @@ use super::source::{Samples, Source};
 use super::value::{ABSENT, Cell, Cells, Steps, Vector};
 use crate::model::{HISTOGRAM_NAN, Labels, METRIC_NAME, Matcher, Timestamp, is_stale};
 
-/// Series with all their samples.
+/// Series with all their samples, sorted as Prometheus sorts them.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesSource {
-    series: BTreeMap<Labels, Series>,
+    series: BTreeMap<ByPairs, Series>,
+}
+
+/// Labels in the order of their pairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ByPairs(Labels);
+
+impl Ord for ByPairs {
+    fn cmp(&self, other: &ByPairs) -> Ordering {
+        self.0.compare_pairs(&other.0)
+    }
+}
+
+impl PartialOrd for ByPairs {
+    fn partial_cmp(&self, other: &ByPairs) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Times ascend; a stale marker is a value like others here.
@@ -27,7 +44,7 @@ struct Series {
 impl SeriesSource {
     /// Appends a sample; `None` is a stale marker. One that is not later than the series' last is refused: false.
     pub fn append(&mut self, labels: &Labels, at: Timestamp, sample: Option<Cell>) -> bool {
-        let series = self.series.entry(labels.clone()).or_default();
+        let series = self.series.entry(ByPairs(labels.clone())).or_default();
         if series.times.last().is_some_and(|last| *last >= at.0) {
             return false;
         }
@@ -44,7 +61,8 @@ impl SeriesSource {
     }
 
     fn selected<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = (&'a Labels, &'a Series)> {
-        self.series.iter().filter(move |(labels, _)| matchers.iter().all(|one| holds(one, labels)))
+        let series = self.series.iter().map(|(labels, series)| (&labels.0, series));
+        series.filter(move |(labels, _)| matchers.iter().all(|one| holds(one, labels)))
     }
 
     fn rows(&self, matchers: &[Matcher]) -> Arc<Rows> {

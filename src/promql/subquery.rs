@@ -46,7 +46,9 @@ pub(super) struct RowSamples {
 impl RowSamples {
     /// Reads a row of a vector over `steps`. Hints at resets are forgotten: the samples between may be missing.
     pub(super) fn read(&mut self, vector: &Vector, row: usize, steps: &Steps) -> Samples<'_> {
-        (self.times.clear(), self.values.clear(), self.histograms.clear());
+        self.times.clear();
+        self.values.clear();
+        self.histograms.clear();
         let first = row * steps.count as usize;
         for (at, time) in (first..).zip(steps.iter()) {
             let value = vector.cells.floats[at];

@@ -75,13 +75,13 @@ impl Evaluator<'_> {
         let mut cells = Cells::absent(groups.len * groups.count);
         let mut values = Vec::new();
         for group in 0..groups.len {
-            for step in 0..groups.count {
+            for (step, share) in shares.iter().enumerate() {
                 let of_group = rows.rows(group as KeyId).iter();
                 let of_group = of_group.map(|row| groups.input.cells.floats[*row as usize * groups.count + step]);
                 values.clear();
                 values.extend(of_group.filter(is_float));
                 if !values.is_empty() {
-                    cells.floats[group * groups.count + step] = quantile(shares[step], &mut values);
+                    cells.floats[group * groups.count + step] = quantile(*share, &mut values);
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Heap {
         }
         let top = self.entries[0].0;
         let is_better = if top.is_nan() { !value.is_nan() } else { (self.goes_before)(top, value) };
-        if is_better && !(value.is_nan() && !top.is_nan()) {
+        if is_better {
             self.entries[0] = (value, at);
             self.sink();
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::promql::ast::{BinaryOp, Span};
+use crate::promql::elementary;
 use crate::promql::evaluator::Evaluator;
 use crate::promql::histogram::FloatHistogram;
 use crate::promql::notes::Severity;
@@ -140,8 +141,8 @@ fn function_of(op: BinaryOp, returns_bool: bool) -> fn(f64, f64) -> f64 {
         (BinaryOp::Mul, _) => |left, right| left * right,
         (BinaryOp::Div, _) => |left, right| left / right,
         (BinaryOp::Mod, _) => |left, right| left % right,
-        (BinaryOp::Pow, _) => f64::powf,
-        (BinaryOp::Atan2, _) => f64::atan2,
+        (BinaryOp::Pow, _) => elementary::pow,
+        (BinaryOp::Atan2, _) => elementary::atan2,
         (BinaryOp::Equal, true) => |left, right| f64::from(left == right),
         (BinaryOp::NotEqual, true) => |left, right| f64::from(left != right),
         (BinaryOp::Greater, true) => |left, right| f64::from(left > right),

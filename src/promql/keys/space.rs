@@ -21,6 +21,9 @@ const DEAD_KEYS_MAX: usize = 1024;
 /// Blocks of keys as rows, above which they are put into one.
 const KEY_BLOCKS_MAX: usize = 64;
 
+/// Rows, and the key of each.
+type KeyedRows = (Weak<Rows>, Arc<[KeyId]>);
+
 /// The keys that rows were found to have, and which rows have which.
 #[derive(Debug)]
 pub(in crate::promql) struct KeySpace {
@@ -29,7 +32,7 @@ pub(in crate::promql) struct KeySpace {
     /// Told apart by its address. `None` where nothing is kept with the blocks, as nobody will come back to it.
     token: Option<Arc<()>>,
     /// The rows of the last two calls: both sides of an operator.
-    recent: [Option<(Weak<Rows>, Arc<[KeyId]>)>; 2],
+    recent: [Option<KeyedRows>; 2],
     blocks: Vec<Arc<Block>>,
     rows: Arc<Rows>,
 }
@@ -59,7 +62,7 @@ impl KeySpace {
 
     /// The key of each row.
     pub(in crate::promql) fn ids(&mut self, rows: &Arc<Rows>) -> Arc<[KeyId]> {
-        let is_same = |(known, _): &&(Weak<Rows>, Arc<[KeyId]>)| known.as_ptr() == Arc::as_ptr(rows);
+        let is_same = |(known, _): &&KeyedRows| known.as_ptr() == Arc::as_ptr(rows);
         if let Some((_, ids)) = self.recent.iter().flatten().find(is_same) {
             return ids.clone();
         }
