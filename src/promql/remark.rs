@@ -4,6 +4,7 @@
 
 use super::ast::{Call, Expr, ExprKind, Span};
 use super::notes::{Annotations, Severity};
+use super::parse::quote;
 use crate::exposition::write_value;
 
 /// One thing that a function can say about a metric.
@@ -87,7 +88,7 @@ impl Remark {
 
     /// Adds the remark about `metric`.
     pub fn add_to(self, annotations: &mut Annotations, span: Span, metric: &str) {
-        annotations.add(self.severity(), span, format!("{} {metric:?}", self.text()));
+        annotations.add(self.severity(), span, format!("{} {}", self.text(), quote(metric)));
     }
 }
 

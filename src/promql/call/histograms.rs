@@ -12,6 +12,7 @@ use crate::model::{HISTOGRAM_NAN, Labels, LabelsBuilder};
 use crate::promql::ast::{Call, Span};
 use crate::promql::histogram::{Estimate, FloatHistogram, NanNote};
 use crate::promql::notes::{Annotations, Severity};
+use crate::promql::parse::quote;
 use crate::promql::remark::{Remark, argument_span, warn_of_quantile};
 use crate::promql::rows::Rows;
 use crate::promql::value::{ABSENT, Cells, Vector};
@@ -197,7 +198,8 @@ fn is_float(cell: f64) -> bool {
 }
 
 fn warn_of_bound(annotations: &mut Annotations, span: Span, bound: &str, metric: &str) {
+    let (bound, metric) = (quote(bound), quote(metric));
     let text =
-        format!("bucket label {BOUND:?} is missing or has a malformed value of {bound:?} for metric name {metric:?}");
+        format!("bucket label {BOUND:?} is missing or has a malformed value of {bound} for metric name {metric}");
     annotations.add(Severity::Warning, span, text);
 }

@@ -8,11 +8,13 @@ mod buckets;
 mod dates;
 mod floats;
 mod histograms;
+mod info;
 mod labels;
 mod native;
 mod order;
 
 pub use absent::{absent, absent_labels};
+pub use info::{info, info_matchers};
 
 use std::sync::Arc;
 
@@ -100,7 +102,7 @@ fn of_cells(function: Function, mut args: Args, steps: Steps) -> Result<Vector, 
         let now = || of_no_labels(steps.iter().map(|at| of_date((at.0 / 1000) as f64)).collect());
         return Ok(args.optional_vector().map_or_else(now, |vector| floats::mapped(vector, of_date)));
     }
-    Err(EvalError::Execution(format!("{}() is not supported yet", function.name())))
+    Err(EvalError::Execution(format!("{}() needs more than its arguments' values", function.name())))
 }
 
 /// Arguments in order. The tree's types are checked, so that each is what it must be.
