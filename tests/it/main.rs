@@ -29,6 +29,7 @@ mod promql_elementary;
 mod promql_parse;
 mod protobuf_messages;
 mod protobuf_page;
+mod protobuf_roundtrip;
 mod push_resync;
 mod push_sender;
 mod push_verdicts;
