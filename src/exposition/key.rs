@@ -25,23 +25,21 @@ pub struct RawPair<'a> {
 #[derive(Clone, Debug)]
 pub struct LabelPairs<'a> {
     key: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
 impl<'a> LabelPairs<'a> {
     /// `key` must come from a parsed sample or exemplar.
     pub(super) fn new(key: &'a [u8]) -> LabelPairs<'a> {
-        LabelPairs { key, at: 0 }
-    }
-
-    fn text(&self, from: usize, to: usize) -> &'a str {
-        std::str::from_utf8(&self.key[from..to]).expect("the parser checked the texts of a key")
+        let text = std::str::from_utf8(key).expect("the parser checked the texts of a key");
+        LabelPairs { key, text, at: 0 }
     }
 
     /// The quoted string at `at` without its quotes, and the position behind it.
     fn quoted(&self, at: usize) -> (&'a str, usize) {
         let end = quoted_end(self.key, at, false).expect("the parser checked the quotes of a key");
-        (self.text(at + 1, end - 1), end)
+        (&self.text[at + 1..end - 1], end)
     }
 
     /// A name before the brace. Blanks before it belong to it, as in Prometheus 3.
@@ -49,7 +47,7 @@ impl<'a> LabelPairs<'a> {
         let start = skip_blanks(self.key, 0);
         let end = name_end(self.key, start);
         self.at = skip_blanks(self.key, end) + 1;
-        (end > start).then(|| RawPair { name: None, value: self.text(0, end) })
+        (end > start).then(|| RawPair { name: None, value: &self.text[..end] })
     }
 }
 
@@ -70,7 +68,7 @@ impl<'a> Iterator for LabelPairs<'a> {
             b'"' => self.quoted(self.at),
             _ => {
                 let end = name_end(self.key, self.at);
-                (self.text(self.at, end), end)
+                (&self.text[self.at..end], end)
             }
         };
         let after = skip_blanks(self.key, after);

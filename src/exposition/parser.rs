@@ -87,10 +87,22 @@ impl<'a> SampleLine<'a> {
     /// its values is empty, the label is not there at all, as in Prometheus.
     pub fn labels(&self, labels: &mut LabelsBuilder) -> Result<(), ParseError> {
         labels.clear();
+        for pair in self.pairs() {
+            let (name, value) = (name_of(&pair), unescape(pair.value));
+            if !labels.add(&name, &self.value_of(&name, value)) {
+                return self.labels_with_repetition(labels);
+            }
+        }
+        Ok(())
+    }
+
+    /// A label may stand on a line twice if one of its values is empty; then the series lacks it.
+    fn labels_with_repetition(&self, labels: &mut LabelsBuilder) -> Result<(), ParseError> {
+        labels.clear();
         for (at, pair) in self.pairs().enumerate() {
             let name = name_of(&pair);
             if self.pairs().take(at).all(|other| name_of(&other) != name) {
-                self.set(labels, &name, &unescape(pair.value));
+                labels.set(&name, &self.value_of(&name, unescape(pair.value)));
             } else if self.pairs().any(|other| other.value.is_empty() && name_of(&other) == name) {
                 labels.remove(&name);
             } else {
@@ -100,18 +112,13 @@ impl<'a> SampleLine<'a> {
         Ok(())
     }
 
-    fn set(&self, labels: &mut LabelsBuilder, name: &str, value: &str) {
+    /// A value as a series has it: bounds in the one form that Prometheus 3 gives them.
+    fn value_of(&self, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
         let is_bound = matches!((self.kind, name), (MetricType::Histogram, "le") | (MetricType::Summary, "quantile"));
-        match is_bound.then(|| parse_value(value.as_bytes())).flatten() {
-            Some(bound) => {
-                let mut text = Vec::new();
-                write_openmetrics_value(&mut text, bound);
-                labels.set(name, std::str::from_utf8(&text).expect("numbers are written in ASCII"));
-            }
-            None => {
-                labels.set(name, value);
-            }
-        }
+        let Some(bound) = is_bound.then(|| parse_value(value.as_bytes())).flatten() else { return value };
+        let mut text = Vec::new();
+        write_openmetrics_value(&mut text, bound);
+        Cow::Owned(String::from_utf8(text).expect("numbers are written in ASCII"))
     }
 }
 

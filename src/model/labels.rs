@@ -8,6 +8,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Range;
 
 /// The label that holds the metric name.
 pub const METRIC_NAME: &str = "__name__";
@@ -149,6 +150,11 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> &'a str {
     std::str::from_utf8(string).expect("label bytes are written from strings only")
 }
 
+/// Bytes of the length before a string of `length` bytes.
+fn prefix_bytes(length: usize) -> usize {
+    (usize::BITS - (length | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 fn put_string(out: &mut Vec<u8>, string: &str) {
     let mut length = string.len();
     while length >= 0x80 {
@@ -232,37 +238,63 @@ impl LabelsArena {
     }
 }
 
-/// Collects labels in any order. Reusable: [`LabelsBuilder::clear`] keeps the allocation.
+/// Collects labels in any order. Reusable: [`LabelsBuilder::clear`] keeps the allocations, and nothing else allocates for
+/// a label: names and values stand one after the other in one text, what was replaced there too until the next clear.
 #[derive(Clone, Debug, Default)]
 pub struct LabelsBuilder {
-    pairs: Vec<(String, String)>,
+    text: String,
+    /// Ascending by name, no value empty.
+    pairs: Vec<Place>,
+}
+
+/// Where a label stands in the text.
+#[derive(Clone, Debug)]
+struct Place {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl LabelsBuilder {
     /// Starts from the labels of `base`.
     pub fn from_labels(base: &Labels) -> LabelsBuilder {
-        LabelsBuilder { pairs: base.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in base {
+            builder.add(name, value);
+        }
+        builder
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.text.clear();
         self.pairs.clear();
     }
 
     /// Sets `name` to `value`; an empty value removes the label.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
-        match self.pairs.binary_search_by(|(own, _)| own.as_str().cmp(name)) {
+        match self.find(name) {
             Ok(at) if value.is_empty() => {
                 self.pairs.remove(at);
             }
-            Ok(at) => {
-                self.pairs[at].1.clear();
-                self.pairs[at].1.push_str(value);
-            }
+            Ok(at) => self.pairs[at].value = self.put(value),
             Err(_) if value.is_empty() => {}
-            Err(at) => self.pairs.insert(at, (name.to_owned(), value.to_owned())),
+            Err(at) => {
+                let place = Place { name: self.put(name), value: self.put(value) };
+                self.pairs.insert(at, place);
+            }
         }
         self
+    }
+
+    /// Adds a label that is not there yet; false, and nothing changes, where it is, or where the value is empty. Labels in
+    /// ascending order of their names are not searched for.
+    pub fn add(&mut self, name: &str, value: &str) -> bool {
+        let is_last = self.pairs.last().is_none_or(|last| &self.text[last.name.clone()] < name);
+        let at = if is_last { Err(self.pairs.len()) } else { self.find(name) };
+        let Some(at) = at.err().filter(|_| !value.is_empty()) else { return false };
+        let place = Place { name: self.put(name), value: self.put(value) };
+        self.pairs.insert(at, place);
+        true
     }
 
     /// Removes `name` if it is there.
@@ -272,20 +304,21 @@ impl LabelsBuilder {
 
     /// The value of `name`, empty where there is none (as relabelling sees it).
     pub fn get(&self, name: &str) -> &str {
-        match self.pairs.binary_search_by(|(own, _)| own.as_str().cmp(name)) {
-            Ok(at) => &self.pairs[at].1,
+        match self.find(name) {
+            Ok(at) => &self.text[self.pairs[at].value.clone()],
             Err(_) => "",
         }
     }
 
     /// Pairs in ascending order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|place| (&self.text[place.name.clone()], &self.text[place.value.clone()]))
     }
 
     /// Keeps the labels for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
-        self.pairs.retain(|(name, value)| keep(name, value));
+        let text = &self.text;
+        self.pairs.retain(|place| keep(&text[place.name.clone()], &text[place.value.clone()]));
     }
 
     /// Whether no label is set.
@@ -295,13 +328,24 @@ impl LabelsBuilder {
 
     /// The finished set; the builder keeps its labels.
     pub fn build(&self) -> Labels {
-        let length = self.pairs.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let string = |range: &Range<usize>| prefix_bytes(range.len()) + range.len();
+        let length = self.pairs.iter().map(|place| string(&place.name) + string(&place.value)).sum();
         let mut bytes = Vec::with_capacity(length);
-        for (name, value) in &self.pairs {
+        for (name, value) in self.iter() {
             put_string(&mut bytes, name);
             put_string(&mut bytes, value);
         }
         Labels { bytes: bytes.into_boxed_slice() }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.pairs.binary_search_by(|place| self.text[place.name.clone()].cmp(name))
+    }
+
+    fn put(&mut self, string: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(string);
+        start..self.text.len()
     }
 }
 
