@@ -17,6 +17,8 @@
 //! * Encodings are chosen by their q-values, zstd is one of them and deflate is not; Prometheus takes the first that is
 //!   literally `gzip` or `deflate`. A clause with `q=0` is a refusal, parameters may be quoted, and several Accept headers
 //!   count as one.
+//! * A native histogram with custom buckets is left out. Prometheus 3.5 writes it without its bounds, which no Prometheus can
+//!   read: the whole page is refused. `/metrics` has it as the classic histogram that it was.
 //! * Protobuf's two text encodings, which nothing scrapes, are not offered: who asks for them gets text 0.0.4.
 //! * Where escaping gives two labels of a series one name, the first stays. Prometheus writes both, and every reader then
 //!   refuses the page. Two *metric* names that become one are two families of that name, as in Prometheus.
@@ -177,7 +179,7 @@ fn page(
         return typed_page(lines, selection, OwnPage::default(), TypedBounds { oldest, limit }, left_out);
     }
     if is_protobuf {
-        return messages_page(Federated::new(lines, selection, lookback), limit);
+        return messages_page(Federated::new(lines, selection, lookback).counting(&left_out), limit);
     }
     UntypedPage::new(lines, selection, lookback, limit).counting(&left_out).into_body()
 }

@@ -211,8 +211,8 @@ fn text_families(body: &[u8]) -> Vec<(String, Vec<String>)> {
     families
 }
 
-/// Messages by name and type, their metrics' bytes sorted.
-fn protobuf_families(body: &[u8]) -> Vec<(String, Vec<String>)> {
+/// Messages by name and type, the bytes of those metrics that `is_shown` sorted.
+fn protobuf_families(body: &[u8], is_shown: fn(&protobuf_messages::Message<'_>) -> bool) -> Vec<(String, Vec<String>)> {
     let mut families = Vec::new();
     for family in protobuf_messages::delimited(body) {
         let name = family.text(1).to_owned();
@@ -228,7 +228,7 @@ fn protobuf_families(body: &[u8]) -> Vec<(String, Vec<String>)> {
             } else {
                 &[]
             };
-            (!is_collectors).then(|| metric.without(masks).escape_ascii().to_string())
+            (!is_collectors && is_shown(&metric)).then(|| metric.without(masks).escape_ascii().to_string())
         };
         let mut metrics: Vec<String> = family.messages(4).filter_map(shown).collect();
         metrics.sort();
@@ -238,6 +238,11 @@ fn protobuf_families(body: &[u8]) -> Vec<(String, Vec<String>)> {
     }
     families.sort_by(|(a, _), (b, _)| a.cmp(b));
     families
+}
+
+/// Whether a metric is a native histogram with custom buckets, told by its schema of -53: what fedgate leaves out.
+fn is_custom(metric: &protobuf_messages::Message<'_>) -> bool {
+    metric.messages(7).any(|histogram| histogram.field(5) == [5 << 3, 105])
 }
 
 /// The first difference between two answers, for a person.
@@ -254,11 +259,14 @@ fn difference(what: &str, [ours, theirs]: &[Reply; 2]) -> Option<String> {
     if ours.status != 200 {
         return None;
     }
-    let families = [ours, theirs].map(|reply| match types[0].contains("protobuf") {
-        true => protobuf_families(&unpacked(reply)),
-        false => text_families(&unpacked(reply)),
-    });
-    let [ours, theirs] = &families;
+    let families = |reply: &Reply, is_shown: fn(&protobuf_messages::Message<'_>) -> bool| {
+        if types[0].contains("protobuf") {
+            protobuf_families(&unpacked(reply), is_shown)
+        } else {
+            text_families(&unpacked(reply))
+        }
+    };
+    let [ours, theirs] = &[families(ours, |_| true), families(theirs, |metric| !is_custom(metric))];
     if ours == theirs {
         return None;
     }

@@ -85,6 +85,11 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// The bytes of one field, all its occurrences.
+    pub(crate) fn field(&self, number: u64) -> Vec<u8> {
+        self.fields.iter().filter(|(own, ..)| *own == number).flat_map(|(.., bytes)| bytes.to_vec()).collect()
+    }
+
     /// All bytes but those of some fields.
     pub(crate) fn without(&self, numbers: &[u64]) -> Vec<u8> {
         self.fields.iter().filter(|(own, ..)| !numbers.contains(own)).flat_map(|(.., bytes)| bytes.to_vec()).collect()

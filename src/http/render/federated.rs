@@ -3,18 +3,22 @@
 //! Invariant: the messages are Prometheus's own, field by field: floats without a type, histograms with all their counts as
 //! floats and without exemplars, every sample with its timestamp. A name whose samples are of several kinds becomes a message
 //! each, in the order float, histogram, gauge histogram; Prometheus has them in the order of its index.
+//!
+//! Histograms with custom buckets are left out and counted: Prometheus 3.5 writes them without their bounds, and refuses the
+//! whole page when it reads that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::line::Lines;
 use super::messages::Families;
-use super::untyped::{Samples, fact_value, is_fact_shown};
+use super::untyped::{Samples, count_histograms, fact_value, is_fact_shown};
 use crate::exposition::{
     escape_metric_name, write_family_head, write_federated_histogram, write_metric, write_untyped,
 };
-use crate::model::{MetricType, ResetHint, Timestamp};
+use crate::model::{HistogramSample, MetricType, ResetHint, Timestamp};
 use crate::store::{FactRow, NamedRows, PickedRun, Selection, SiteView};
+use crate::telemetry::LeftOut;
 
 /// What each part of a family holds, in the order of the page.
 const PARTS: [MetricType; 3] = [MetricType::Unknown, MetricType::Histogram, MetricType::GaugeHistogram];
@@ -45,6 +49,13 @@ impl Federated {
         Federated { lines, view, selection, oldest }
     }
 
+    /// The same, after counting what a page of it leaves out.
+    pub fn counting(self, left_out: &LeftOut) -> Federated {
+        let is_custom = |sample: &HistogramSample| sample.histogram.has_custom_buckets();
+        left_out.add(count_histograms(&self.view, &self.selection, self.oldest, is_custom));
+        self
+    }
+
     fn write_run(&self, run: &PickedRun, room: &mut u64, parts: &mut [Vec<u8>]) {
         let Some(samples) = Samples::of(&self.view, run, Some(self.oldest)) else { return };
         let (lines, slots) = (self.lines.run(run.target, run.chunk), self.selection.slots_of(&self.view, run));
@@ -56,7 +67,8 @@ impl Federated {
             });
             *room -= 1;
         }
-        for (slot, sample) in samples.histograms_of(slots).take(usize::try_from(*room).unwrap_or(usize::MAX)) {
+        let written = samples.histograms_of(slots).filter(|(_, sample)| !sample.histogram.has_custom_buckets());
+        for (slot, sample) in written.take(usize::try_from(*room).unwrap_or(usize::MAX)) {
             let is_gauge = sample.histogram.reset_hint == ResetHint::Gauge;
             write_metric(&mut parts[if is_gauge { GAUGE_HISTOGRAMS } else { HISTOGRAMS }], |out| {
                 lines.write_label_fields(out, slot, None);

@@ -377,7 +377,7 @@ impl TypedPage {
     /// Counts the native histograms that the page has no form for.
     fn count_left_out(&self) {
         if self.has_histograms {
-            let all = count_histograms(self.lines.view(), &self.selection, self.oldest);
+            let all = count_histograms(self.lines.view(), &self.selection, self.oldest, |_| true);
             let runs = self.families.iter().map(|family| (family, self.classic_runs(family)));
             let shown = runs.flat_map(|(family, runs)| runs.iter().flat_map(|run| self.classic_of(family, run)));
             self.left_out.add(all.saturating_sub(shown.count() as u64));

@@ -35,7 +35,7 @@ impl UntypedPage {
 
     /// The same, its native histograms counted: they have no form here.
     pub fn counting(self, left_out: &LeftOut) -> UntypedPage {
-        left_out.add(count_histograms(self.lines.view(), &self.selection, self.oldest));
+        left_out.add(count_histograms(self.lines.view(), &self.selection, self.oldest, |_| true));
         self
     }
 
@@ -182,14 +182,22 @@ fn is_float(value: f64) -> bool {
     !is_stale(value) && value.to_bits() != HISTOGRAM_NAN
 }
 
-/// The native histograms among what is selected and shown; a page of text has no form for most of them.
-pub(super) fn count_histograms(view: &SiteView, selection: &Selection, oldest: Timestamp) -> u64 {
+/// The native histograms among what is selected and shown that a page leaves out.
+pub(super) fn count_histograms(
+    view: &SiteView,
+    selection: &Selection,
+    oldest: Timestamp,
+    is_left_out: impl Fn(&HistogramSample) -> bool,
+) -> u64 {
     if view.targets.iter().all(|site| site.target.beside.histograms.is_empty()) {
         return 0;
     }
     let count = |run: &PickedRun| {
         let samples = Samples::of(view, run, Some(oldest));
-        samples.map_or(0, |samples| samples.histograms_of(selection.slots_of(view, run)).count() as u64)
+        samples.map_or(0, |samples| {
+            samples.histograms_of(selection.slots_of(view, run)).filter(|(_, sample)| is_left_out(sample)).count()
+                as u64
+        })
     };
     selection.names.iter().flat_map(|rows| &rows.runs).map(count).sum()
 }
