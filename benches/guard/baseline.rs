@@ -10,8 +10,9 @@ use std::path::Path;
 /// Where the figures are, from the repository's root.
 pub(crate) const PATH: &str = "benches/guard/baseline.txt";
 const HEAD: &str = "# What a sample costs, by part; written by: cargo bench --bench guard -- --accept\n";
-/// How much a figure may grow, as a part of itself.
+/// How much a figure may grow, as a part of itself; bytes depend on nothing but the program.
 const GROWTH_MAX: f64 = 0.05;
+const GROWTH_OF_BYTES_MAX: f64 = 0.01;
 /// How much it may grow where the baseline is next to nothing: an allocation for every hundred samples.
 const GROWTH_MIN: f64 = 0.01;
 
@@ -56,7 +57,8 @@ impl Baseline {
         let Some(before) = self.figures.get(&((*part).to_owned(), (*what).to_owned())) else {
             return Some(format!("{part}: {what} a sample have no baseline, now {value:.3}"));
         };
-        let room = (before * GROWTH_MAX).max(GROWTH_MIN);
+        let part_of_it = if *what == "bytes" { GROWTH_OF_BYTES_MAX } else { GROWTH_MAX };
+        let room = (before * part_of_it).max(GROWTH_MIN);
         let word = match value - before {
             change if change > room => "  too much",
             change if change < -room => "  better: --accept keeps it",

@@ -28,11 +28,19 @@ struct Family {
 enum Metrics {
     Untyped(Vec<(Head, f64)>),
     Gauges(Vec<(Head, f64)>),
-    Counters(Vec<(Head, f64, Option<Exemplar>, Option<Timestamp>)>),
-    Summaries(Vec<(Head, u64, f64, Vec<f64>, Option<Timestamp>)>),
-    Classic(Vec<(Head, Vec<u64>, f64, Vec<Option<Exemplar>>, Option<Timestamp>)>),
-    Native(Vec<(Head, HistogramSample, Option<Timestamp>)>),
+    Counters(Vec<(Head, f64, Option<Exemplar>, Start)>),
+    Summaries(Vec<Summary>),
+    Classic(Vec<Classic>),
+    Native(Vec<(Head, HistogramSample, Start)>),
 }
+
+/// Count, sum and the values of [`QUANTILES`].
+type Summary = (Head, u64, f64, Vec<f64>, Start);
+
+/// Counts of [`BOUNDS`], sum, and an exemplar for each bucket.
+type Classic = (Head, Vec<u64>, f64, Vec<Option<Exemplar>>, Start);
+
+type Start = Option<Timestamp>;
 
 /// Labels and timestamp of a metric. On the page 0 is no timestamp.
 type Head = (Labels, Option<Timestamp>);
@@ -282,8 +290,11 @@ fn write_page(families: &[Family]) -> Vec<u8> {
     page
 }
 
-/// Heads of families that have metrics, and all samples.
-fn read_page(page: &[u8]) -> (Vec<(String, String, String, MetricType)>, Vec<Sample>) {
+/// Name, help, unit and type.
+type Said = (String, String, String, MetricType);
+
+/// What is said of families that have metrics, and all samples.
+fn read_page(page: &[u8]) -> (Vec<Said>, Vec<Sample>) {
     let (mut heads, mut samples) = (Vec::new(), Vec::new());
     let mut reader = ProtobufReader::new(page, HistogramForms::default());
     while let Some(entry) = reader.next().expect("what was written is good") {
