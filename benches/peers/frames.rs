@@ -29,6 +29,8 @@ const LANES: usize = 4;
 
 /// Bodies by cluster and round.
 pub(crate) struct Load {
+    /// Time of the last of the past rounds.
+    pub(crate) last: Timestamp,
     clusters: Vec<Arc<Vec<Vec<Body>>>>,
 }
 
@@ -47,7 +49,7 @@ impl Load {
             };
             Arc::new((0..rounds).map(of_round).collect())
         });
-        Load { clusters }
+        Load { last: first + cluster::INTERVAL * (past as u32 - 1), clusters }
     }
 
     /// Bytes of the bodies of these rounds.

@@ -30,15 +30,16 @@ pub(crate) struct Gateway {
     folder: TempDir,
 }
 
-/// Starts a gateway that knows the clusters of `shape` and one more, by no limit smaller than any of them.
-pub(crate) fn start(shape: Shape, more: &str) -> Gateway {
+/// Starts a gateway that knows the clusters of `shape` and one more, by no limit smaller than any of them; `sections` are
+/// those of its file that a row needs beside.
+pub(crate) fn start(shape: Shape, more: &str, sections: &str) -> Gateway {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca");
     let authority = Authority::init(&ca, "fedgate", clock::now()).expect("a new folder");
     authority.issue_gateway(&["127.0.0.1".to_owned()], clock::now()).expect("a certificate");
     let (port, push_port) = (free_port(), free_port());
     let config = folder.path().join("gateway.yml");
-    fs::write(&config, gateway_config(&ca, shape, more, port, push_port)).expect("room on the disk");
+    fs::write(&config, gateway_config(&ca, shape, more, port, push_port) + sections).expect("room on the disk");
     let mut command = Command::new(FEDGATE);
     command.args(["gateway", "--log-level", "warn", "--config"]).arg(config);
     let process = Process::start(folder.path(), &mut command, || http::is_ok(port, "/-/healthy"));

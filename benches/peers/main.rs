@@ -29,6 +29,7 @@ mod options;
 mod process;
 mod remote_write;
 mod report;
+mod rules;
 mod scrape;
 mod server;
 
@@ -45,10 +46,11 @@ fn main() {
 }
 
 fn measure(options: &Options, report: &mut Report) {
-    if options.has_row(Row::Ingest) || options.has_row(Row::Federate) {
+    let stores = [Row::Ingest, Row::Federate, Row::Rules];
+    if stores.iter().any(|row| options.has_row(*row)) {
         measure_stores(options, report);
     }
-    if options.has_row(Row::Ingest) || options.has_row(Row::Federate) || options.has_row(Row::Freshness) {
+    if stores.iter().any(|row| options.has_row(*row)) || options.has_row(Row::Freshness) {
         measure_gateway(options, report);
     }
     if options.has_row(Row::Scrape) {
@@ -72,6 +74,10 @@ fn measure_stores(options: &Options, report: &mut Report) {
     for peer in &peers {
         let server = server::start(*peer, "");
         ingest::remote_write(report, &server, &load, peer.column());
+        if options.has_row(Row::Rules) && *peer != Peer::Vmagent {
+            server.flush();
+            rules::measure(options, report, &server.process, (server.port, load.last), peer.column());
+        }
         if options.has_row(Row::Federate) && *peer != Peer::Vmagent {
             Load::encode(options.shape, 1, Version::One).push(&server, 0..1);
             server.flush();
@@ -90,10 +96,15 @@ fn measure_gateway(options: &Options, report: &mut Report) {
     if !options.has_peer(Peer::Fedgate) {
         return;
     }
-    let gateway = gateway::start(options.shape, freshness::CLUSTER);
+    let kept = if options.has_row(Row::Rules) { rules::HISTORY } else { "" };
+    let gateway = gateway::start(options.shape, freshness::CLUSTER, kept);
     let rounds = ingest::ROUNDS + if options.has_row(Row::Freshness) { freshness::ROUNDS } else { 0 };
     let mut pusher = frames::Pusher::new(&gateway, frames::Load::encode(options.shape, rounds, ingest::ROUNDS, 0.0));
     ingest::frames(report, &gateway, &mut pusher);
+    if options.has_row(Row::Rules) {
+        let at = (gateway.port, pusher.load.last);
+        rules::measure(options, report, &gateway.process, at, Peer::Fedgate.column());
+    }
     if options.has_row(Row::Federate) {
         federate::measure(options, report, &gateway.process, gateway.port, Peer::Fedgate.column());
         federate::measure_metrics(options, report, &gateway.process, gateway.port);

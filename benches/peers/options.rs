@@ -70,14 +70,16 @@ impl Peer {
 pub(crate) enum Row {
     Ingest,
     Federate,
+    Rules,
     Freshness,
     Scrape,
     Churn,
 }
 
-const ROWS: [(&str, Row); 5] = [
+const ROWS: [(&str, Row); 6] = [
     ("ingest", Row::Ingest),
     ("federate", Row::Federate),
+    ("rules", Row::Rules),
     ("freshness", Row::Freshness),
     ("scrape", Row::Scrape),
     ("churn", Row::Churn),

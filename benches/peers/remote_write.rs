@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use fedgate::model::Labels;
+use fedgate::model::{Labels, Timestamp};
 
 use crate::cluster::{self, Cluster, ENVIRONMENT};
 use crate::http::Poster;
@@ -40,6 +40,8 @@ impl Version {
 /// Bodies by cluster and round.
 pub(crate) struct Load {
     pub(crate) shape: Shape,
+    /// Time of the last round.
+    pub(crate) last: Timestamp,
     version: Version,
     clusters: Vec<Vec<Vec<Vec<u8>>>>,
 }
@@ -58,7 +60,8 @@ impl Load {
             };
             (0..rounds).map(of_round).collect()
         });
-        Load { shape, version, clusters }
+        let last = first + cluster::INTERVAL * (rounds as u32 - 1);
+        Load { shape, last, version, clusters }
     }
 
     /// Bytes of the bodies of these rounds.
