@@ -7,7 +7,7 @@ use std::iter::repeat_n;
 use std::sync::Arc;
 
 use super::ast::{Call, Expr, ExprKind, MatrixSelector, Shift, Span};
-use super::call::{CallContext, call};
+use super::call::{CallContext, call, info, info_matchers};
 use super::engine::Engine;
 use super::function::Function;
 use super::notes::{Annotations, Budget, EvalError, Severity};
@@ -136,6 +136,9 @@ impl<'a> Evaluator<'a> {
         if let Some(at) = node.args.iter().position(is_range) {
             return self.call_over_range(node, at, span, steps).map(Value::Vector);
         }
+        if node.function == Function::Info {
+            return self.info(node, steps).map(Value::Vector);
+        }
         let args = match node.args.first().map(|arg| &unwrapped(arg).kind) {
             Some(ExprKind::Vector(selector)) if node.function == Function::Timestamp => {
                 vec![Value::Vector(self.select(selector, steps, Reading::Times)?)]
@@ -149,6 +152,16 @@ impl<'a> Evaluator<'a> {
             Value::Vector(vector) => self.unrepeated(vector, span, steps, Overlap::Step).map(Value::Vector),
             other => Ok(other),
         }
+    }
+
+    /// Info series are looked for at the steps themselves, wherever the first argument looks.
+    fn info(&self, node: &Call, steps: &Steps) -> Result<Vector, EvalError> {
+        let Value::Vector(base) = self.eval(&node.args[0], steps)? else {
+            unreachable!("a checked tree has a vector here")
+        };
+        let matchers = info_matchers(node);
+        let times = self.source.instant_times(&matchers, steps, self.engine.lookback, &self.budget)?;
+        info(node, &base, &times, steps.count as usize)
     }
 
     fn negated(&self, inner: &Expr, span: Span, steps: &Steps) -> Result<Value, EvalError> {
