@@ -100,9 +100,12 @@ pub fn warn_of_quantile(annotations: &mut Annotations, span: Span, q: f64) {
     }
 }
 
-/// A number as Go's `%g` writes it.
+/// A number as Go's `%g` writes it; unlike on a page of samples, a negative zero is one.
 pub(super) fn shortest(value: f64) -> String {
     let mut text = Vec::new();
+    if value == 0.0 && value.is_sign_negative() {
+        text.push(b'-');
+    }
     write_value(&mut text, value);
     String::from_utf8(text).expect("numbers are ASCII")
 }

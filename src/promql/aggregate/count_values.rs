@@ -95,7 +95,7 @@ fn plain(value: f64) -> String {
 /// Count, sum and the buckets that are not empty, from the lowest on.
 fn histogram_text(histogram: &FloatHistogram) -> String {
     let mut text = format!("{{count:{}, sum:{}", shortest(histogram.count), shortest(histogram.sum));
-    let buckets = histogram.buckets().filter(|bucket| bucket.count != 0.0);
+    let buckets = histogram.whole_buckets().filter(|bucket| bucket.count != 0.0);
     buckets.for_each(|bucket| text.push_str(&format!(", {}", bucket_text(&bucket))));
     text + "}"
 }

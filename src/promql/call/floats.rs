@@ -67,7 +67,8 @@ fn each_float(vector: Vector, steps: usize, function: impl Fn(usize, f64) -> Opt
     Vector { rows: rows.without_names(), cells }
 }
 
-/// Floats brought between two bounds; none at steps where the bounds are crossed. NaN as a bound, or as a value, wins.
+/// Floats brought between two bounds; none at steps where the bounds are crossed. NaN as a bound, or as a value, wins
+/// over all but an infinity on its side.
 pub(super) fn clamp(vector: Vector, bounds: impl Fn(usize) -> (f64, f64), steps: Steps) -> Vector {
     each_float(vector, steps.count as usize, |step, value| {
         let (min, max) = bounds(step);
@@ -75,8 +76,11 @@ pub(super) fn clamp(vector: Vector, bounds: impl Fn(usize) -> (f64, f64), steps:
     })
 }
 
-/// NaN where one is NaN; the positive zero of two.
+/// NaN where one is NaN, unless the other is infinite; the positive zero of two.
 fn greater(one: f64, two: f64) -> f64 {
+    if one == f64::INFINITY || two == f64::INFINITY {
+        return f64::INFINITY;
+    }
     if one.is_nan() || two.is_nan() {
         return f64::NAN;
     }
@@ -86,8 +90,11 @@ fn greater(one: f64, two: f64) -> f64 {
     if one > two { one } else { two }
 }
 
-/// NaN where one is NaN; the negative zero of two.
+/// NaN where one is NaN, unless the other is negative infinite; the negative zero of two.
 fn lesser(one: f64, two: f64) -> f64 {
+    if one == f64::NEG_INFINITY || two == f64::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
     if one.is_nan() || two.is_nan() {
         return f64::NAN;
     }

@@ -119,7 +119,12 @@ impl FloatHistogram {
         outer.chain(self.filled_zero_bucket()).chain(self.positive_buckets().map(|bucket| self.cut(bucket)))
     }
 
-    /// The same by descending bounds.
+    /// The same, none cut: as a histogram is written down.
+    pub fn whole_buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        self.negative_buckets().rev().chain(self.filled_zero_bucket()).chain(self.positive_buckets())
+    }
+
+    /// All by descending bounds, cut.
     pub fn buckets_descending(&self) -> impl Iterator<Item = Bucket> + '_ {
         let outer = self.positive_buckets().rev().map(|bucket| self.cut(bucket));
         outer.chain(self.filled_zero_bucket()).chain(self.negative_buckets().map(|bucket| self.cut(bucket)))

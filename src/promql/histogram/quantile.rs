@@ -72,8 +72,13 @@ impl FloatHistogram {
             return Estimate { value, note: is_nan.then_some(NanNote::IsNan) };
         }
         let rank = if is_descending { count - rank } else { rank - (count - bucket.count) };
-        let note = self.skew(count, buckets);
-        Estimate { value: self.between(&bucket, rank / bucket.count), note }
+        if !self.sum.is_nan() {
+            return self.between(&bucket, rank / bucket.count).into();
+        }
+        // Prometheus 3.5 looks through the rest for what is missing, and then interpolates in the last bucket that it saw.
+        let count = buckets.inspect(|last| bucket = *last).fold(count, |count, bucket| count + bucket.count);
+        let value = self.between(&bucket, rank / bucket.count);
+        Estimate { value, note: (count < self.count).then_some(NanNote::Skewed) }
     }
 
     /// Moves bounds that nobody observed to zero; gives the value where a bucket is open and there is nothing to interpolate.
@@ -99,15 +104,6 @@ impl FloatHistogram {
             (false, true) => bucket.upper = 0.0,
             _ => {}
         }
-    }
-
-    /// Whether NaN observations explain that the buckets hold less than all.
-    fn skew(&self, count: f64, rest: impl Iterator<Item = Bucket>) -> Option<NanNote> {
-        if !self.sum.is_nan() {
-            return None;
-        }
-        let count = rest.fold(count, |count, bucket| count + bucket.count);
-        (count < self.count).then_some(NanNote::Skewed)
     }
 
     fn between(&self, bucket: &Bucket, fraction: f64) -> f64 {
