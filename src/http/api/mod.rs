@@ -5,8 +5,12 @@
 //! [`values::Answer`], which is written a few rows at a time while it is sent, so that no text of the whole result exists.
 
 mod envelope;
+mod evaluate;
 mod json;
 pub mod params;
+mod query;
 pub mod values;
 
 pub use envelope::{ApiError, ErrorKind};
+pub use evaluate::evaluate;
+pub use query::{Queries, QueryOptions, routes};

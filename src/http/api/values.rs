@@ -55,6 +55,11 @@ impl Answer {
         self.order.len()
     }
 
+    /// Samples that one of them may have.
+    pub fn row_samples(&self) -> usize {
+        self.steps.count as usize
+    }
+
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()

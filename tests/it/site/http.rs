@@ -44,12 +44,22 @@ impl Reply {
 
 /// Any request on loopback, its answer with headers and bytes.
 pub(crate) fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    send(port, method, path, headers, body.as_bytes())
+}
+
+/// POST of bytes.
+pub(crate) fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    send(port, "POST", path, headers, body)
+}
+
+fn send(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    let text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}{length}\r\n{body}");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}{length}\r\n");
+    let text = [head.as_bytes(), body].concat();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
-    stream.write_all(text.as_bytes()).expect("the server reads");
+    stream.write_all(&text).expect("the server reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the server answers");
     reply_of(&answer)
