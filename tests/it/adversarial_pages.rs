@@ -3,6 +3,7 @@
 //!
 //! Most tokens of a page are ordinary, or every page would be refused at its first line; how many are odd is the page's own.
 
+use super::dice::Dice;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -18,31 +19,6 @@ pub(crate) struct Page {
     pub(crate) body: Vec<u8>,
     /// Its samples' own timestamps all lie close to the time that it was made for, or far ahead.
     pub(crate) honors_timestamps: bool,
-}
-
-/// Numbers that look random and are the same each time (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
-    }
-
-    fn percent(&mut self, chance: usize) -> bool {
-        self.below(100) < chance
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
 }
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
