@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{check_config, check_metrics, check_push};
+use super::{check_config, check_metrics, check_push, check_rules};
 
 /// Check files, pages and the way to the gateway before they matter.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,8 @@ pub enum Command {
     Metrics(check_metrics::Args),
     /// Go the collector's way to its gateway step by step, and say what to fix.
     Push(check_push::Args),
+    /// Check rule files: syntax, expressions, templates, names; every fault is shown with its place.
+    Rules(check_rules::Args),
 }
 
 /// Checks, prints what was found, exits with 1 if anything is wrong.
@@ -29,5 +31,6 @@ pub fn run(args: Args) -> ExitCode {
         Command::Config(args) => check_config::run(args),
         Command::Metrics(args) => check_metrics::run(args),
         Command::Push(args) => check_push::run(args),
+        Command::Rules(args) => check_rules::run(args),
     }
 }

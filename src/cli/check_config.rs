@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::print;
+use super::{counted, print};
 use crate::config::{self, CollectorConfig, Fault, Faults, GatewayConfig, Loaded, Role};
 use crate::http::auth::Access;
 use crate::http::selectors::parse_selector;
@@ -40,11 +40,11 @@ fn verdict(file: &Path) -> (bool, String) {
     match check_file(file) {
         Ok((role, warnings)) => {
             let shown: String = warnings.iter().map(|warning| format!("warning: {warning}\n\n")).collect();
-            (true, format!("{shown}{name}: valid {role} configuration, {}\n", count(warnings.len(), "warning")))
+            (true, format!("{shown}{name}: valid {role} configuration, {}\n", counted(warnings.len(), "warning")))
         }
         Err(Faults(faults)) => {
             let shown: String = faults.iter().map(|fault| format!("error: {fault}\n\n")).collect();
-            (false, format!("{shown}{name}: {}\n", count(faults.len(), "error")))
+            (false, format!("{shown}{name}: {}\n", counted(faults.len(), "error")))
         }
     }
 }
@@ -107,13 +107,5 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
     found.take(&["http", "bearer_token_files"], Access::load(&http.basic_auth_users, &http.bearer_token_files));
     for (nth, selector) in http.metrics.matches.iter().enumerate() {
         found.take(&["http", "metrics", "match", &nth.to_string()], parse_selector(selector));
-    }
-}
-
-fn count(number: usize, what: &str) -> String {
-    match number {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{number} {what}s"),
     }
 }

@@ -9,6 +9,7 @@ pub mod check;
 pub mod check_config;
 pub mod check_metrics;
 pub mod check_push;
+pub mod check_rules;
 pub mod collector;
 pub mod demo;
 pub mod gateway;
@@ -120,4 +121,13 @@ pub(crate) fn print(text: &str) {
     let mut output = io::stdout().lock();
     // There is nobody left to tell if this fails.
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+/// `no errors`, `1 error`, `2 errors`
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
 }

@@ -177,6 +177,7 @@ fn expected_text(expected: &str) -> String {
     let expected = expected.trim_matches('`');
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "i64" => "a whole number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a mapping".to_owned(),
         "a boolean" | "bool" => "true or false".to_owned(),

@@ -108,6 +108,22 @@ fn load<T: DeserializeOwned>(
     }
 }
 
+/// Reads a file that is no configuration but is written like one (rules, say): strictly, and with all its faults. `check` makes
+/// of it what is used; what it reports at its [`At`] makes the whole file unusable, except for warnings, which are
+/// handed out with the result.
+pub fn load_document<T: DeserializeOwned, U>(
+    file: &Path,
+    check: impl FnOnce(T, &At<'_>) -> U,
+) -> Result<(U, Vec<Fault>), Faults> {
+    let source = read_source(file)?;
+    let mut report = Report::open(file, &source, parse(file, &source)?);
+    let made = layers::read(&mut report).map(|document| check(document, &report.root()));
+    match (made, report.finish()) {
+        (Some(made), (faults, warnings)) if faults.is_empty() => Ok((made, warnings)),
+        (_, (faults, _)) => Err(Faults(faults)),
+    }
+}
+
 fn read_source(file: &Path) -> Result<String, Faults> {
     let bytes = fs::read(file).map_err(|error| whole_file(file, &format!("cannot read the file: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {

@@ -20,6 +20,7 @@ mod listener;
 mod load;
 mod relabel;
 mod report;
+mod scalar;
 mod scrape;
 mod text;
 mod tree;
@@ -37,8 +38,10 @@ pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};
 pub use layers::Environment;
 pub use listener::{ClientAuthType, ListenerTlsConfig};
 pub use load::{
-    Loaded, Role, load_collector, load_collector_with, load_gateway, load_gateway_with, place_fault, role_of,
+    Loaded, Role, load_collector, load_collector_with, load_document, load_gateway, load_gateway_with, place_fault,
+    role_of,
 };
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use report::At;
 pub use scrape::{FileSdConfig, HttpHeader, HttpSdConfig, Params, Scheme, ScrapeConfig, ScrapeProtocol, StaticConfig};
 pub use text::{ByteSize, LabelMap, Secret, UrlText};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Place};
 use super::layers::Environment;
+use super::scalar::spot_within;
 use super::text::redact_urls;
 use super::tree::{Node, Shape, Spot};
 
@@ -20,7 +21,10 @@ const SECRET_WORDS: [&str; 9] =
 /// The faults and warnings of a file, and what is needed to place them.
 pub(super) struct Report<'s> {
     file: &'s Path,
+    source: &'s str,
     lines: Vec<&'s str>,
+    /// Lines are shown as they stand: nothing in this kind of file is a secret.
+    is_open: bool,
     /// The file without the nodes that were at fault.
     pub(super) tree: Node,
     /// The environment without the variables that were at fault.
@@ -35,13 +39,20 @@ impl<'s> Report<'s> {
     pub(super) fn new(file: &'s Path, source: &'s str, tree: Node, environment: Environment) -> Report<'s> {
         Report {
             file,
+            source,
             lines: source.lines().collect(),
+            is_open: false,
             tree,
             environment,
             removed: Vec::new(),
             faults: RefCell::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// For a file without secrets, and without an environment.
+    pub(super) fn open(file: &'s Path, source: &'s str, tree: Node) -> Report<'s> {
+        Report { is_open: true, ..Report::new(file, source, tree, Environment::default()) }
     }
 
     /// Where the checks begin.
@@ -143,6 +154,7 @@ impl<'s> Report<'s> {
         let may_go_on = path.is_empty() && secret_word(above).is_some();
         let keys = path.iter().skip_while(|key| !is_secret_key(key)).filter_map(|key| text.find(&format!("{key}:")));
         match keys.chain(secret_word(text)).min() {
+            _ if self.is_open => text.to_owned(),
             _ if may_go_on => "<secret>".to_owned(),
             None if is_secret(path) => "<secret>".to_owned(),
             None => redact_urls(text),
@@ -185,44 +197,62 @@ fn dotted(path: &[String]) -> String {
     text
 }
 
-/// Where a check stands: a path of keys, from the root.
+/// Where a check stands: a path of keys, from the root. What it finds is placed there.
 #[derive(Clone)]
-pub(super) struct At<'r> {
+pub struct At<'r> {
     report: &'r Report<'r>,
     path: Vec<String>,
 }
 
 impl<'r> At<'r> {
     /// One key further down.
-    pub(super) fn key(&self, key: &str) -> At<'r> {
+    pub fn key(&self, key: &str) -> At<'r> {
         let path = self.path.iter().cloned().chain([key.to_owned()]).collect();
         At { report: self.report, path }
     }
 
     /// At an element of the list here.
-    pub(super) fn index(&self, at: usize) -> At<'r> {
+    pub fn index(&self, at: usize) -> At<'r> {
         self.key(&at.to_string())
     }
 
     /// Reports what is wrong here.
-    pub(super) fn fault(&self, message: impl Into<String>) {
+    pub fn fault(&self, message: impl Into<String>) {
         self.report.add(&self.path, message.into(), None);
     }
 
+    /// Reports what is wrong within the text here, so many bytes from its beginning; `width` characters are at fault.
+    pub fn fault_within(&self, offset: usize, width: usize, message: impl Into<String>) {
+        let (node, _) = self.report.tree.find(&self.path);
+        let Shape::Scalar(value) = &node.shape else { return self.fault(message) };
+        let spot = Spot { width, ..spot_within(self.report.source, node.spot, value, offset) };
+        self.report.faults.borrow_mut().extend(self.report.placed(&self.path, Some(spot), message.into(), None));
+    }
+
+    /// Reports what is wrong with the key here, not with its value.
+    pub fn fault_of_key(&self, message: impl Into<String>) {
+        self.report.add_to_key(&self.path, message.into(), None);
+    }
+
+    /// The line on which this begins, from 1.
+    pub fn line(&self) -> usize {
+        self.report.tree.find(&self.path).0.spot.line
+    }
+
     /// Reports what is allowed here but probably not meant.
-    pub(super) fn warn(&self, message: impl Into<String>) {
+    pub fn warn(&self, message: impl Into<String>) {
         let (report, spot) = (self.report, self.report.spot_of(&self.path));
         report.warnings.borrow_mut().extend(report.placed(&self.path, spot, message.into(), None));
     }
 
     /// Whether what was written here could not be read, so that the value seen is only the default.
-    pub(super) fn is_faulty(&self) -> bool {
+    pub fn is_faulty(&self) -> bool {
         let written = self.report.written(&self.path);
         self.report.removed.contains(&written) || self.report.removed.contains(&self.path)
     }
 
     /// Reports a fault if `condition` does not hold.
-    pub(super) fn require(&self, condition: bool, message: impl Into<String>) {
+    pub fn require(&self, condition: bool, message: impl Into<String>) {
         if !condition {
             self.fault(message);
         }

@@ -43,6 +43,7 @@ mod returning_series;
 mod roles;
 mod roles_demo;
 mod roles_push;
+mod rule_files;
 mod rule_templates_peers;
 mod scrape;
 mod scrape_cache;
