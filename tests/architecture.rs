@@ -37,7 +37,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("x509_parser", &["tls"]),
     ("dashmap", &["store"]),
     ("figment", &["config"]),
-    ("serde_saphyr", &["config", "discovery"]),
+    ("serde_saphyr", &["config", "discovery", "rules"]),
     ("prometheus_client", &["telemetry"]),
     ("promql_parser", &["promql", "http"]),
     ("clap", &["cli", "main"]),

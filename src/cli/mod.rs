@@ -17,6 +17,8 @@ mod lint;
 pub mod man;
 pub mod query;
 pub mod start;
+pub mod test;
+pub mod test_rules;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -77,6 +79,8 @@ pub enum Command {
     Certs(certs::Args),
     /// Check files, pages and the way to the gateway before they matter.
     Check(check::Args),
+    /// Try out rules on series that a file gives.
+    Test(test::Args),
     /// Evaluate a PromQL expression on a server: at one time, or over a range.
     Query(query::Args),
     /// Print the completion script of a shell.
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Collector(args) => collector::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Check(args) => check::run(args),
+        Command::Test(args) => test::run(args),
         Command::Query(args) => query::run(args),
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::manual(args),

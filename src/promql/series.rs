@@ -60,6 +60,14 @@ impl SeriesSource {
         true
     }
 
+    /// The newest sample of a series, `None` inside where that is its end.
+    pub fn newest(&self, labels: &Labels) -> Option<(Timestamp, Option<Cell>)> {
+        let series = self.series.get(&ByPairs(labels.clone()))?;
+        let last = series.times.len().checked_sub(1)?;
+        let cell = (!is_stale(series.values[last])).then(|| series.cell(last));
+        Some((Timestamp(series.times[last]), cell))
+    }
+
     fn selected<'a>(&'a self, matchers: &'a [Matcher]) -> impl Iterator<Item = (&'a Labels, &'a Series)> {
         let series = self.series.iter().map(|(labels, series)| (&labels.0, series));
         series.filter(move |(labels, _)| matchers.iter().all(|one| holds(one, labels)))
@@ -71,7 +79,7 @@ impl SeriesSource {
     }
 
     /// The newest sample at each step, as `cell` makes it.
-    fn newest(
+    fn newest_at(
         &self,
         matchers: &[Matcher],
         steps: &Steps,
@@ -118,7 +126,7 @@ impl Source for SeriesSource {
         lookback: i64,
         budget: &Budget<'_>,
     ) -> Result<Vector, EvalError> {
-        self.newest(matchers, steps, lookback, budget, Series::cell)
+        self.newest_at(matchers, steps, lookback, budget, Series::cell)
     }
 
     fn instant_times(
@@ -128,7 +136,7 @@ impl Source for SeriesSource {
         lookback: i64,
         budget: &Budget<'_>,
     ) -> Result<Vector, EvalError> {
-        self.newest(matchers, steps, lookback, budget, |series, at| Cell::Float(series.times[at] as f64 / 1000.0))
+        self.newest_at(matchers, steps, lookback, budget, |series, at| Cell::Float(series.times[at] as f64 / 1000.0))
     }
 
     fn range(

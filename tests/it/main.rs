@@ -45,6 +45,7 @@ mod roles_demo;
 mod roles_push;
 mod rule_files;
 mod rule_templates_peers;
+mod rule_tests;
 mod scrape;
 mod scrape_cache;
 mod scrape_protobuf;

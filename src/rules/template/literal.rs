@@ -43,6 +43,11 @@ pub(super) fn is_printable(c: char) -> bool {
 
 /// Reads `"…"` or `` `…` `` with their quotes; `None` where an escape is none.
 pub(super) fn unquote(written: &str) -> Option<String> {
+    unquote_with(written, '"')
+}
+
+/// The same where strings may stand in other quotes than Go's.
+pub(super) fn unquote_with(written: &str, quote: char) -> Option<String> {
     let inner = written.get(1..written.len().checked_sub(1)?)?;
     if written.starts_with('`') {
         return Some(inner.replace('\r', ""));
@@ -52,7 +57,7 @@ pub(super) fn unquote(written: &str) -> Option<String> {
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         if c == '\\' {
-            rest = read_escape(rest, '"', &mut bytes)?;
+            rest = read_escape(rest, quote, &mut bytes)?;
         } else {
             bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
         }

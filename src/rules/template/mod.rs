@@ -30,6 +30,16 @@ use node::Statement;
 use prometheus::Host;
 use value::Value;
 
+/// A number as Go writes it.
+pub(crate) fn go_float(value: f64) -> String {
+    float::format_float(value, 'g', None)
+}
+
+/// Reads a string in `quote`s with Go's escapes.
+pub(crate) fn go_unquote(written: &str, quote: char) -> Option<String> {
+    literal::unquote_with(written, quote)
+}
+
 /// The variables that Prometheus declares in front of every template of an alert. They are part of what is read, so that
 /// the places in messages are the same as there.
 const PREAMBLE: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}\
