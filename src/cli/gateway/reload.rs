@@ -11,10 +11,12 @@ use arc_swap::ArcSwap;
 use super::role::{load_access, load_tls};
 use crate::cli::start::{StartError, note_reload};
 use crate::config::{GatewayConfig, load_gateway};
+use crate::http::api::{Queries, QueryOptions};
 use crate::http::auth::Access;
-use crate::http::readers::{LOOKBACK, ReaderOptions, Readers};
+use crate::http::readers::{ReaderOptions, Readers};
 use crate::http::selectors::parse_selector;
 use crate::model::Labels;
+use crate::promql::{Engine, ParseOptions};
 use crate::push::receive::Receiver;
 use crate::runtime::{CpuPool, clock};
 use crate::store::Store;
@@ -35,6 +37,8 @@ pub(super) struct Reloadable {
     pub(super) access: Arc<ArcSwap<Access>>,
     /// `/federate` and `/metrics`.
     pub(super) readers: Arc<Readers>,
+    /// `/api/v1/query` and `query_range`.
+    pub(super) queries: Arc<Queries>,
     /// fedgate's own metrics; set once at the start, when every part has registered.
     pub(super) registry: Arc<OnceLock<Registry>>,
     metrics: GatewayMetrics,
@@ -46,7 +50,8 @@ impl Reloadable {
         config: &Arc<GatewayConfig>,
         receiver: Arc<Receiver>,
         metrics: GatewayMetrics,
-        (store, pool): (Arc<Store>, CpuPool),
+        store: Arc<Store>,
+        (pool, evaluations): (CpuPool, CpuPool),
     ) -> Result<Reloadable, StartError> {
         let (push_tls, readers_tls) = load_tls(config)?;
         let access = load_access(config)?;
@@ -56,10 +61,11 @@ impl Reloadable {
         let options = reader_options(config).map_err(StartError::Pages)?;
         let readers = Readers::new(store, pool, options, own_metrics);
         let readers = Arc::new(readers.counting(metrics.native_histograms_left_out()));
+        let queries = Arc::new(Queries::new(readers.clone(), evaluations, query_options(config)));
         receiver.set_inventory(crate::push::inventory(config)?);
         metrics.reload().succeeded(clock::now());
         let config = ArcSwap::new(config.clone());
-        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, registry, metrics })
+        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, queries, registry, metrics })
     }
 
     /// Reads `file` again; says and counts how that went.
@@ -80,6 +86,7 @@ impl Reloadable {
         let options = reader_options(&config)?;
         self.take_certificates(&config)?;
         self.readers.options.store(Arc::new(options));
+        self.queries.options.store(Arc::new(query_options(&config)));
         self.receiver.set_inventory(inventory);
         self.access.store(Arc::new(access));
         let before = self.config.swap(config.clone());
@@ -111,10 +118,21 @@ fn reader_options(config: &GatewayConfig) -> Result<ReaderOptions, String> {
         |text: &String| parse_selector(text).map_err(|fault| format!("http.metrics.match {text:?}: {fault}"));
     Ok(ReaderOptions {
         external_labels: Labels::from_pairs(external.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-        lookback: LOOKBACK,
+        lookback: config.query.lookback_delta,
         selectors_max: config.http.federate.matches_max,
         metrics_match: matches.map(selector).collect::<Result<_, _>>()?,
     })
+}
+
+/// What evaluations are told.
+fn query_options(config: &GatewayConfig) -> QueryOptions {
+    let query = &config.query;
+    let lookback = i64::try_from(query.lookback_delta.as_millis()).expect("checked: a day at most");
+    QueryOptions {
+        engine: Engine { lookback, samples_max: query.max_samples, ..Engine::default() },
+        parse: ParseOptions { experimental: query.experimental_functions },
+        timeout: query.timeout,
+    }
 }
 
 /// Says what a reload cannot change.
@@ -128,6 +146,7 @@ fn warn_of_fixed(before: &GatewayConfig, after: &GatewayConfig) {
             before.http.tls_server_config.is_some() != after.http.tls_server_config.is_some(),
         ),
         ("limits.cpu_threads", before.limits.cpu_threads != after.limits.cpu_threads),
+        ("query.max_concurrency", before.query.max_concurrency != after.query.max_concurrency),
         ("http.federate.concurrent_max", before.http.federate.concurrent_max != after.http.federate.concurrent_max),
     ];
     for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

@@ -20,7 +20,7 @@ use crate::http::reload::ReloadQueue;
 use crate::http::routes::{guarded, index_route, lifecycle_routes};
 use crate::http::turns::in_turn;
 use crate::http::whole::when_whole;
-use crate::http::{Routes, federate, metrics};
+use crate::http::{Routes, api, federate, metrics};
 use crate::net::{Server, ServerLimits};
 use crate::push::receive::{BodyLimits, Receiver};
 use crate::runtime::{CpuPool, Shutdown, Stage, Tasks, clock, cores};
@@ -42,6 +42,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/federate?match[]=up", "series by selector, for Prometheus's federation"),
     ("/metrics", "every live series of the site with type and help; /metrics/CLUSTER for one cluster"),
     ("/metrics/self", "the gateway's own metrics"),
+    ("/api/v1/query?query=up", "PromQL, as Prometheus's API has it; query_range for a range"),
     ("/-/healthy", "200 while the process answers"),
     ("/-/ready", "200 once every cluster has pushed or had its time to"),
 ];
@@ -69,7 +70,9 @@ impl Gateway {
         let pool = CpuPool::new(threads)?;
         let store = Arc::new(Store::new(frame_limits(&config)));
         let receiver = Arc::new(Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config)));
-        let parts = Reloadable::new(&config, receiver.clone(), metrics, (store.clone(), pool.clone()))?;
+        let evaluations = CpuPool::new(threads)?;
+        let pools = (pool.clone(), evaluations);
+        let parts = Reloadable::new(&config, receiver.clone(), metrics, store.clone(), pools)?;
 
         let push_limits = ServerLimits::of_push(&config.push.limits);
         let push = Server::bind(&config.push.listen, Some(parts.push_tls.clone()), push_limits).await?;
@@ -84,7 +87,7 @@ impl Gateway {
         // From here on nothing registers any more: pages are written from what is there.
         parts.registry.set(registry).expect("the registry is set once, here");
         let (reloads, queue) = ReloadQueue::new(origin.as_ref().is_some_and(|origin| origin.enable_reload));
-        let routes = readers_routes(&parts, &store, reloads, began, config.http.federate.concurrent_max);
+        let routes = readers_routes(&parts, &store, reloads, began, &config);
         let routes = guarded(routes, Guard { access: parts.access.clone(), pool: pool.clone() });
 
         let (intake, rest) = (shutdown.tasks(Stage::Intake), shutdown.tasks(Stage::Rest));
@@ -107,13 +110,15 @@ fn readers_routes(
     store: &Arc<Store>,
     reloads: ReloadQueue,
     began: Instant,
-    pages_max: usize,
+    config: &GatewayConfig,
 ) -> Routes {
     let store = store.clone();
     let awaited: Awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
     let pages = federate::routes(parts.readers.clone()).merge(metrics::routes(parts.readers.clone()));
-    let pages = when_whole(in_turn(pages, pages_max), awaited.clone());
-    lifecycle_routes(awaited, reloads).merge(index_route("fedgate gateway", PATHS)).merge(pages)
+    let pages = when_whole(in_turn(pages, config.http.federate.concurrent_max), awaited.clone());
+    let queries = in_turn(api::routes(parts.queries.clone()), config.query.max_concurrency);
+    let index = index_route("fedgate gateway", PATHS);
+    lifecycle_routes(awaited, reloads).merge(index).merge(pages).merge(queries)
 }
 
 /// Clusters of the inventory that have not told how they stand though their time to do so is not over.
