@@ -31,7 +31,12 @@ const ULPS: u64 = 4;
 const SEED: u64 = 1;
 
 /// Differences that are meant: a part of the expression, a part of what one of the two says, and why.
-const KNOWN: [(&str, &str, &str); 0] = [];
+const KNOWN: [(&str, &str, &str); 1] = [(
+    "info(",
+    " _",
+    "Prometheus 3.5 finds a series' info by its place among those that have a sample at the step: where one has none, the \
+     others get their neighbours' labels",
+)];
 
 fn is_known(question: &Question, differing: &str) -> bool {
     KNOWN.iter().any(|(part, said, _)| question.expression.contains(part) && differing.contains(said))
@@ -43,30 +48,48 @@ fn compared(question: &Question, answer: &Answer) -> Vec<String> {
     answer.lines(is_ordered && !question.is_range)
 }
 
-fn difference(question: &Question, ours: &Answer, theirs: &Answer) -> Option<String> {
-    let (one, other) = (compared(question, ours), compared(question, theirs));
-    if is_same(&one, &other, ULPS) {
-        return None;
+/// What a seed came to.
+#[derive(Default)]
+struct Outcome {
+    asked: usize,
+    /// Equal but for some last bits.
+    near: usize,
+    differences: Vec<String>,
+}
+
+impl Outcome {
+    fn compare(&mut self, question: &Question, ours: &Answer, theirs: &Answer) {
+        let (one, other) = (compared(question, ours), compared(question, theirs));
+        self.asked += 1;
+        match (one == other, is_same(&one, &other, ULPS)) {
+            (true, _) => {}
+            (false, true) => self.near += 1,
+            (false, false) => self.differences.extend(told(question, &one, &other)),
+        }
     }
+}
+
+/// A difference for a person to read, unless it is known.
+fn told(question: &Question, one: &[String], other: &[String]) -> Option<String> {
     let only = |lines: &[String], others: &[String], mark: &str| -> String {
         let lines = lines.iter().filter(|line| !others.contains(line)).take(4);
         lines.map(|line| format!("  {mark} {}\n", line.chars().take(600).collect::<String>())).collect()
     };
     let when = if question.is_range { format!("{:?}", question.steps) } else { question.steps.start.to_string() };
     let text =
-        format!("{} at {when}\n{}{}", question.expression, only(&one, &other, "ours  "), only(&other, &one, "theirs"));
+        format!("{} at {when}\n{}{}", question.expression, only(one, other, "ours  "), only(other, one, "theirs"));
     (!is_known(question, &text)).then_some(text)
 }
 
 /// How often each trait was shown.
 type Shown = BTreeMap<&'static str, usize>;
 
-fn ask_all(seed: u64, shown: &mut Shown, differences: &mut Vec<String>) -> Option<usize> {
+fn ask_all(seed: u64, shown: &mut Shown) -> Option<Outcome> {
     let series = series_of(seed);
     let theirs = Theirs::start(&series)?;
     let ours = Ours::new(&series);
     let mut dice = Dice(seed.wrapping_mul(7919));
-    let mut asked = 0;
+    let mut outcome = Outcome::default();
     for what in traits() {
         let is_shown = |shown: &Shown| shown.get(what).is_some_and(|count| *count >= SHOWN_MIN);
         for number in 0..ASKED_MAX {
@@ -78,11 +101,10 @@ fn ask_all(seed: u64, shown: &mut Shown, differences: &mut Vec<String>) -> Optio
             if one.is_telling() && other.is_telling() {
                 question.shows.iter().for_each(|what| *shown.entry(what).or_default() += 1);
             }
-            differences.extend(difference(&question, &one, &other));
-            asked += 1;
+            outcome.compare(&question, &one, &other);
         }
     }
-    Some(asked)
+    Some(outcome)
 }
 
 /// `FEDGATE_SEEDS=3` or `FEDGATE_SEEDS=1..50`.
@@ -97,11 +119,12 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn generated_questions_have_equal_answers() {
-    let (mut shown, mut differences) = (Shown::new(), Vec::new());
+    let (mut shown, mut differences) = (Shown::new(), Vec::<String>::new());
     for seed in seeds() {
-        let before = differences.len();
-        let Some(asked) = ask_all(seed, &mut shown, &mut differences) else { return };
-        println!("seed {seed}: {asked} questions, {} differences", differences.len() - before);
+        let Some(outcome) = ask_all(seed, &mut shown) else { return };
+        let Outcome { asked, near, differences: found } = outcome;
+        println!("seed {seed}: {asked} questions, {near} equal but for last bits, {} different", found.len());
+        differences.extend(found);
     }
     for what in traits() {
         println!("{what:<30} {}", shown.get(what).unwrap_or(&0));

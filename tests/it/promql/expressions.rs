@@ -66,13 +66,14 @@ const OF_RANGE: [&str; 19] = [
     "quantile_over_time",
     "predict_linear",
 ];
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "clamp",
     "clamp_max",
     "clamp_min",
     "double_exponential_smoothing",
     "histogram_fraction",
     "histogram_quantile",
+    "info",
     "label_join",
     "label_replace",
     "pi",
@@ -605,6 +606,11 @@ impl Writer<'_> {
                 format!("histogram_fraction({bounds}, {})", self.buckets())
             }
             "histogram_quantile" => format!("histogram_quantile({}, {})", self.quantile(), self.buckets()),
+            "info" => {
+                let more = self.dice.of(&["", ", {room=~\".+\"}", ", {__name__=\"build_info\"}", ", {version!=\"\"}"]);
+                let operand = self.dice.of(&["ratio", "ratio{instance=\"1\"}", "level", "ratio / 2"]);
+                format!("info({operand}{more})")
+            }
             "label_join" => {
                 let rest = self.dice.of(&[
                     "\"dst\", \"-\", \"job\", \"instance\"",

@@ -32,7 +32,7 @@ pub(crate) fn series_of(seed: u64) -> Vec<Series> {
     maker.about_others();
     let mut all = maker.all;
     // Both programs then visit series in one order, and sums of floats are taken in it.
-    all.sort_by(|one, other| one.labels.cmp(&other.labels));
+    all.sort_by(|one, other| one.labels.iter().cmp(other.labels.iter()));
     all
 }
 
