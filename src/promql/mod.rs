@@ -15,6 +15,7 @@ mod engine;
 mod evaluator;
 pub mod function;
 pub mod histogram;
+mod kept;
 mod keys;
 mod notes;
 pub mod over_time;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::rows::{Block, Rows};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME, Matcher};
 use crate::store::{
-    CLUSTER_FAMILIES, COLLECTOR, COLLECTOR_UP, ClusterPolicy, FactRow, IndexedChunk, Layout, Picker, SCRAPE_FAMILIES,
-    SiteTarget, SiteView, TargetView, Unsaid, scrape_values,
+    CLUSTER_FAMILIES, COLLECTOR, COLLECTOR_UP, ClusterPolicy, FactRow, IndexedChunk, Layout, Picker, Retired,
+    SCRAPE_FAMILIES, SiteTarget, SiteView, Strip, TargetView, Unsaid, scrape_values,
 };
 
 /// Selectors whose plans are kept.
@@ -27,9 +27,36 @@ pub struct SelectionCache {
 
 #[derive(Debug, Default)]
 struct Plans {
-    by_matchers: HashMap<String, (u64, Arc<Mutex<Arc<Selected>>>)>,
+    by_matchers: HashMap<String, (u64, Arc<Mutex<Planned>>)>,
     /// Counts the questions: the age of a plan.
     asked: u64,
+}
+
+/// What is kept of one selector.
+#[derive(Debug, Default)]
+struct Planned {
+    selected: Arc<Selected>,
+    /// By the address of the series that ended together, which are held as long.
+    ended: HashMap<usize, (Arc<Retired>, Arc<EndedRows>), foldhash::fast::FixedState>,
+}
+
+/// Of series that ended together, those that a selector names.
+#[derive(Debug)]
+pub(super) struct EndedRows {
+    /// Their columns, ascending.
+    pub(super) columns: Vec<u32>,
+    /// Their label sets.
+    pub(super) block: Arc<Block>,
+}
+
+/// Series that ended, and where their samples are kept.
+pub(super) struct Ended<'a> {
+    /// Of these.
+    pub(super) retired: &'a Arc<Retired>,
+    /// In this strip.
+    pub(super) strip: &'a Strip,
+    /// Of this cluster, if of any.
+    pub(super) policy: Option<&'a ClusterPolicy>,
 }
 
 /// The rows of a selector in one view.
@@ -118,10 +145,26 @@ impl SelectionCache {
     pub(super) fn select(&self, view: &SiteView, matchers: &[Matcher]) -> Arc<Selected> {
         let plan = lock(&self.plans).plan(matchers);
         let mut plan = lock(&plan);
-        if let Some(selected) = Selected::after(&plan, view, matchers) {
-            *plan = Arc::new(selected);
+        if let Some(selected) = Selected::after(&plan.selected, view, matchers) {
+            plan.selected = Arc::new(selected);
         }
-        plan.clone()
+        plan.selected.clone()
+    }
+
+    /// Which of these are named, beside them. What was not asked for now is forgotten.
+    pub(super) fn select_ended(&self, ended: &[Ended<'_>], matchers: &[Matcher]) -> Vec<Arc<EndedRows>> {
+        let plan = lock(&self.plans).plan(matchers);
+        let mut plan = lock(&plan);
+        let mut known = std::mem::take(&mut plan.ended);
+        let picker = Picker::new(matchers);
+        let rows = ended.iter().map(|one| {
+            let address = Arc::as_ptr(one.retired).addr();
+            let kept = known.remove(&address).unwrap_or_else(|| (one.retired.clone(), one.rows(&picker)));
+            let rows = kept.1.clone();
+            plan.ended.insert(address, kept);
+            rows
+        });
+        rows.collect()
     }
 }
 
@@ -131,7 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Plans {
-    fn plan(&mut self, matchers: &[Matcher]) -> Arc<Mutex<Arc<Selected>>> {
+    fn plan(&mut self, matchers: &[Matcher]) -> Arc<Mutex<Planned>> {
         self.asked += 1;
         let key = format!("{matchers:?}");
         if self.by_matchers.len() >= PLANS_MAX && !self.by_matchers.contains_key(&key) {
@@ -148,6 +191,30 @@ impl Plans {
     }
 }
 
+impl EndedRows {
+    /// Only these rows, by their numbers.
+    pub(super) fn some(&self, rows: &[usize]) -> EndedRows {
+        let columns = rows.iter().map(|row| self.columns[*row]).collect();
+        let labels = rows.iter().map(|row| self.block.labels(*row)).collect();
+        EndedRows { columns, block: Arc::new(Block::built(labels)) }
+    }
+}
+
+impl Ended<'_> {
+    fn rows(&self, picker: &Picker<'_>) -> Arc<EndedRows> {
+        let inventory = self.policy.map_or_else(Labels::empty, |policy| policy.labels.clone());
+        let whole = self.retired.series.iter().map(|(column, labels)| {
+            let mut builder = LabelsBuilder::from_labels(&inventory);
+            labels.iter().for_each(|(name, value)| {
+                builder.set(name, value);
+            });
+            (*column, builder.build())
+        });
+        let (columns, labels) = whole.filter(|(_, labels)| picker.names(labels)).unzip();
+        Arc::new(EndedRows { columns, block: Arc::new(Block::built(labels)) })
+    }
+}
+
 impl Selected {
     /// What `view` makes of the plan `before`; `None` where all is as it was.
     fn after(before: &Selected, view: &SiteView, matchers: &[Matcher]) -> Option<Selected> {
@@ -161,6 +228,15 @@ impl Selected {
         let targets = view.targets.iter().enumerate().map(|(at, site)| planner.target(at, site)).collect();
         let facts = if facts_are_known { before.facts.clone() } else { ClusterRows::new(view, &planner.picker) };
         Some(Selected::of(targets, facts))
+    }
+
+    /// The rows of recorded series.
+    pub(super) fn recorded_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_recorded = |part: &&RowPart| match part.place {
+            Place::Clusters(_) => false,
+            _ => self.targets[part.target as usize].policy.is_none(),
+        };
+        self.parts.iter().filter(is_recorded).flat_map(|part| part.first..part.first + part.len())
     }
 
     fn of(targets: Vec<PlannedTarget>, facts: ClusterRows) -> Selected {

@@ -74,4 +74,9 @@ pub trait Source: Sync {
         budget: &Budget<'_>,
         each: &mut dyn FnMut(usize, Samples<'_>),
     ) -> Result<Arc<Rows>, EvalError>;
+
+    /// What whoever asked should know of the samples that were read so far, in words of a warning.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,25 +1,31 @@
 //! The site's views as a source of samples.
 //!
-//! Invariant: one source is one [`SiteView`], so all selectors of an evaluation see the same moment. A series' newest sample is
-//! read from its target's column, slot by slot into the cells; a target whose sample is too old or later than all steps costs
-//! one comparison.
+//! Invariant: one source is one [`SiteView`], so all selectors of an evaluation see the same moment. Where a target's newest sample
+//! is not later than the first step, it is read from the target's column, slot by slot into the cells; nothing else is looked at.
+//! Only earlier steps, and ranges, read what is [kept](super::kept).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::histogram::FloatHistogram;
+use super::kept::{KeptRows, by_target};
 use super::notes::{Budget, EvalError};
 use super::rows::Rows;
 use super::selection::{Place, RowPart, Selected, SelectionCache};
 use super::source::{Samples, Source};
-use super::value::{Cell, Cells, Steps, Vector};
-use crate::model::{HISTOGRAM_NAN, Matcher, Timestamp, is_stale};
+use super::value::{ABSENT, Cell, Cells, Steps, Vector};
+use crate::model::{HISTOGRAM_NAN, HistogramSample, Matcher, Timestamp, is_stale};
 use crate::snapshot::CHUNK_SLOTS;
-use crate::store::{FactRow, SiteView, TargetView, scrape_values};
+use crate::store::{FactRow, KeptSamples, SiteView, TargetView, scrape_values};
+
+/// What a query says that asks for more than is kept.
+const BEYOND: &str = "some series are not kept as far back as this query asks, results may be incomplete (see history in the gateway's configuration)";
 
 /// Samples of one view.
 pub struct StoreSource<'a> {
     view: &'a SiteView,
     cache: &'a SelectionCache,
+    is_beyond: AtomicBool,
 }
 
 /// What is made of a sample.
@@ -33,7 +39,7 @@ enum Wanted {
 impl<'a> StoreSource<'a> {
     /// Of `view`; `cache` should outlive it, for what it keeps is what makes the next evaluation quick.
     pub fn new(view: &'a SiteView, cache: &'a SelectionCache) -> StoreSource<'a> {
-        StoreSource { view, cache }
+        StoreSource { view, cache, is_beyond: AtomicBool::new(false) }
     }
 
     fn newest(
@@ -48,8 +54,37 @@ impl<'a> StoreSource<'a> {
         budget.take(selected.rows.len() * count)?;
         let mut cells = Cells::absent(selected.rows.len() * count);
         let mut writer = Writer { view: self.view, steps, lookback, wanted, cells: &mut cells };
-        selected.parts.iter().for_each(|part| writer.part(part));
-        Ok(Vector { rows: selected.rows.clone(), cells })
+        let kept = KeptRows {
+            view: self.view,
+            budget,
+            from: Timestamp(steps.start.0.saturating_sub(lookback)),
+            first: steps.start,
+            to: steps.end(),
+            has_ends: true,
+            is_beyond: &self.is_beyond,
+        };
+        let mut has_past = !self.view.departed.is_empty();
+        for (_, parts) in by_target(&selected.parts) {
+            if self.is_past(&parts[0], steps) {
+                has_past = true;
+                kept.target(parts, &mut |row, samples| writer.samples(row, samples))?;
+            } else {
+                parts.iter().for_each(|part| writer.part(part));
+            }
+        }
+        has_past = has_past || self.view.targets.iter().any(|site| site.target.started > steps.start);
+        let rows = match has_past {
+            true => kept.ended(self.cache, matchers, &selected, &mut |row, samples| writer.samples(row, samples))?,
+            false => selected.rows.clone(),
+        };
+        cells.floats.resize(rows.len() * count, f64::from_bits(ABSENT));
+        Ok(Vector { rows, cells })
+    }
+
+    /// Whether a target's newest sample comes too late for some step.
+    fn is_past(&self, part: &RowPart, steps: &Steps) -> bool {
+        let is_of_target = !matches!(part.place, Place::Clusters(_));
+        is_of_target && self.view.targets[part.target as usize].target.started > steps.start
     }
 }
 
@@ -82,52 +117,56 @@ impl Source for StoreSource<'_> {
         budget: &Budget<'_>,
         each: &mut dyn FnMut(usize, Samples<'_>),
     ) -> Result<Arc<Rows>, EvalError> {
-        let selected = self.cache.select(self.view, matchers);
-        let within = |at: Timestamp| at > from && at <= to;
-        for part in &selected.parts {
-            budget.take(part.len())?;
-            let newest = (0..part.len()).filter_map(|row| Some((row, self.sample(&selected, part, row)?)));
-            for (row, (at, value, histogram)) in newest.filter(|(_, (at, ..))| within(*at)) {
-                let histograms = histogram.map(|histogram| (0, histogram));
-                let histograms = histograms.as_slice();
-                each(part.first + row, Samples { times: &[at.0], values: &[value], histograms });
-            }
+        let selected: Arc<Selected> = self.cache.select(self.view, matchers);
+        let (view, is_beyond) = (self.view, &self.is_beyond);
+        let kept = KeptRows { view, budget, from, first: from, to, has_ends: false, is_beyond };
+        let mut hand_over = |row: usize, samples: KeptSamples<'_>| {
+            let KeptSamples { times, values, histograms } = samples;
+            let floats = |(at, one): &(u32, Arc<HistogramSample>)| (*at, float_histogram(one));
+            let histograms: Vec<(u32, Arc<FloatHistogram>)> = histograms.iter().map(floats).collect();
+            each(row, Samples { times, values, histograms: &histograms });
+        };
+        for (_, parts) in by_target(&selected.parts) {
+            kept.target(parts, &mut hand_over)?;
         }
-        Ok(selected.rows.clone())
+        kept.ended(self.cache, matchers, &selected, &mut hand_over)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.is_beyond.load(Ordering::Relaxed).then(|| BEYOND.to_owned()).into_iter().collect()
     }
 }
 
-impl StoreSource<'_> {
-    /// A row's newest sample.
-    fn sample(
-        &self,
-        _selected: &Selected,
-        part: &RowPart,
-        row: usize,
-    ) -> Option<(Timestamp, f64, Option<Arc<FloatHistogram>>)> {
-        let target = || &self.view.targets[part.target as usize].target;
-        let (at, value) = match &part.place {
-            Place::Clusters(rows) => (self.view.wall, fact_value(self.view, rows[row])),
-            Place::Scrape(families) => (target().started, scrape_value(target(), families[row])?),
-            Place::Slots { chunk, slots } => {
-                let slot = slot_number(*chunk, slots[row]);
-                (target().timestamp_of(slot), target().column.get(slot as usize))
-            }
-        };
-        if is_stale(value) {
-            return None;
+/// A row's newest sample.
+pub(super) fn newest_of(view: &SiteView, part: &RowPart, row: usize) -> Option<(Timestamp, f64)> {
+    let target = || &view.targets[part.target as usize].target;
+    let (at, value) = match &part.place {
+        Place::Clusters(rows) => (view.wall, fact_value(view, rows[row])),
+        Place::Scrape(families) => (target().started, scrape_value(target(), families[row])?),
+        Place::Slots { chunk, slots } => {
+            let slot = slot_number(*chunk, slots[row]);
+            (target().timestamp_of(slot), target().column.get(slot as usize))
         }
-        let histogram = match &part.place {
-            Place::Slots { chunk, slots } if value.to_bits() == HISTOGRAM_NAN => {
-                Some(histogram_of(target(), slot_number(*chunk, slots[row]))?)
-            }
-            _ => None,
-        };
-        Some((at, value, histogram))
+    };
+    (!is_stale(value)).then_some((at, value))
+}
+
+/// The native histogram that is a row's newest sample.
+pub(super) fn histogram_of(view: &SiteView, part: &RowPart, row: usize) -> Option<Arc<HistogramSample>> {
+    match &part.place {
+        Place::Slots { chunk, slots } => {
+            let target = &view.targets[part.target as usize].target;
+            target.beside.histogram_of(slot_number(*chunk, slots[row])).cloned()
+        }
+        _ => None,
     }
 }
 
-/// Writes newest samples into cells.
+fn float_histogram(sample: &HistogramSample) -> Arc<FloatHistogram> {
+    Arc::new(FloatHistogram::from(&sample.histogram))
+}
+
+/// Writes samples into cells.
 struct Writer<'a> {
     view: &'a SiteView,
     steps: &'a Steps,
@@ -137,6 +176,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Newest samples.
     fn part(&mut self, part: &RowPart) {
         match &part.place {
             Place::Slots { chunk, slots } => {
@@ -222,8 +262,9 @@ impl Writer<'_> {
             if cells.is_empty() {
                 continue;
             }
-            let histogram = histogram_of(target, slot_number(chunk, *slot));
-            cells.into_iter().for_each(|at| self.cells.set(at, histogram.clone().map(Cell::Histogram)));
+            let sample = target.beside.histogram_of(slot_number(chunk, *slot));
+            let histogram = sample.map(|sample| Cell::Histogram(float_histogram(sample)));
+            cells.into_iter().for_each(|at| self.cells.set(at, histogram.clone()));
         }
     }
 
@@ -233,15 +274,37 @@ impl Writer<'_> {
         let value = if self.wanted == Wanted::Time { at.0 as f64 / 1000.0 } else { value };
         self.cells.floats[cells + steps.start..cells + steps.end].fill(value);
     }
+
+    /// All samples of a row that can matter, stale markers among them. The row may be a new one.
+    fn samples(&mut self, row: usize, samples: KeptSamples<'_>) {
+        let count = self.steps.count as usize;
+        if self.cells.floats.len() < (row + 1) * count {
+            self.cells.floats.resize((row + 1) * count, f64::from_bits(ABSENT));
+        }
+        let mut behind = 0;
+        for (step, at) in self.steps.iter().enumerate() {
+            behind += samples.times[behind..].iter().take_while(|time| **time <= at.0).count();
+            let newest = behind.checked_sub(1).filter(|newest| samples.times[*newest] > at.0 - self.lookback);
+            if let Some(newest) = newest.filter(|newest| !is_stale(samples.values[*newest])) {
+                let cell = self.cell(&samples, newest);
+                self.cells.set(row * count + step, Some(cell));
+            }
+        }
+    }
+
+    fn cell(&self, samples: &KeptSamples<'_>, at: usize) -> Cell {
+        if self.wanted == Wanted::Time {
+            return Cell::Float(samples.times[at] as f64 / 1000.0);
+        }
+        match samples.histograms.binary_search_by_key(&(at as u32), |(own, _)| *own) {
+            Ok(found) => Cell::Histogram(float_histogram(&samples.histograms[found].1)),
+            Err(_) => Cell::Float(samples.values[at]),
+        }
+    }
 }
 
 fn slot_number(chunk: u32, slot: u8) -> u32 {
     chunk * CHUNK_SLOTS as u32 + u32::from(slot)
-}
-
-fn histogram_of(target: &TargetView, slot: u32) -> Option<Arc<FloatHistogram>> {
-    let sample = target.beside.histogram_of(slot)?;
-    Some(Arc::new(FloatHistogram::from(&sample.histogram)))
 }
 
 fn scrape_value(target: &TargetView, family: u8) -> Option<f64> {

@@ -252,7 +252,7 @@ impl Chunk {
     }
 
     /// The slots that do not hold the same series in both, whatever their metadata.
-    pub(super) fn redefined(&self, new: &Chunk) -> SlotSet {
+    pub fn redefined(&self, new: &Chunk) -> SlotSet {
         let mut same = SameNumbers::new(self, new);
         let mut slots = [0u64; 4];
         for slot in (0..CHUNK_SLOTS).filter(|slot| !same.has_series(*slot)) {

@@ -11,14 +11,17 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::departed::DepartedTargets;
 use super::drops::DropCounts;
 use super::facts::{ClusterFacts, CollectorFacts};
+use super::history::{Keeper, TargetHistory, Usage};
 use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::{Claim, Owner, Owners};
 use super::refusal::Refusal;
 use super::returns::{Departed, Missing, Publication};
 use super::stream::Stream;
+use super::target::Kept;
 use super::view::{ClusterView, Generation, StreamView};
 use crate::model::Timestamp;
 use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
@@ -86,6 +89,9 @@ pub(super) struct Shared {
     pub(super) limits: FrameLimits,
     pub(super) schemas: SchemaCache,
     pub(super) layouts: Layouts,
+    /// Whose samples are kept; replaced with the rules.
+    pub(super) keeper: ArcSwap<Keeper>,
+    pub(super) usage: Arc<Usage>,
     /// The number given last.
     pub(super) generations: AtomicU64,
 }
@@ -106,11 +112,18 @@ struct ClusterState {
     /// Of the view that is published next, or was last.
     generation: Generation,
     departed: Departed,
+    histories: DepartedTargets,
 }
 
 impl Cluster {
     pub(super) fn new(policy: Arc<ClusterPolicy>) -> Cluster {
-        let view = ClusterView { policy: policy.clone(), streams: Vec::new(), generation: 0, collectors: Vec::new() };
+        let view = ClusterView {
+            policy: policy.clone(),
+            streams: Vec::new(),
+            generation: 0,
+            departed: [].into(),
+            collectors: Vec::new(),
+        };
         let state = ClusterState {
             policy,
             streams: BTreeMap::new(),
@@ -119,6 +132,7 @@ impl Cluster {
             series: 0,
             generation: 0,
             departed: Departed::default(),
+            histories: DepartedTargets::default(),
         };
         Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
     }
@@ -155,10 +169,17 @@ impl Cluster {
         }
     }
 
-    /// Frees the streams whose series ended by silence.
-    pub(super) fn sweep(&self, monotonic: Instant) {
+    /// Follows a change of what is kept.
+    pub(super) fn keep(&self, shared: &Shared) {
         let mut state = self.lock();
-        if state.end_silent(monotonic) {
+        state.remember(shared);
+        self.view.store(Arc::new(state.to_view()));
+    }
+
+    /// Frees the streams whose series ended by silence.
+    pub(super) fn sweep(&self, monotonic: Instant, shared: &Shared) {
+        let mut state = self.lock();
+        if state.end_silent(monotonic, shared) {
             self.view.store(Arc::new(state.to_view()));
         }
     }
@@ -168,7 +189,7 @@ impl ClusterState {
     fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
         let id = frame.header().stream;
         self.generation = shared.next_generation();
-        self.end_silent(arrival.monotonic);
+        self.end_silent(arrival.monotonic, shared);
         self.admit_collector(arrival)?;
         let leaving = self.admit_stream(id, arrival)?;
         let is_new = !self.streams.contains_key(&id);
@@ -186,7 +207,7 @@ impl ClusterState {
         stream.heard = arrival.monotonic;
         accepted.has_evicted = leaving.is_some();
         let missing = Missing::View(self.generation);
-        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing));
+        leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing, shared));
         self.note_collector(arrival, frame.header(), accepted.is_duplicate);
         if self.streams[&id].is_whole() {
             accepted.dropped = self.publish(id, arrival.wall, shared);
@@ -197,12 +218,12 @@ impl ClusterState {
     }
 
     /// Forgets the streams that readers see no more because they are silent; says whether there were any.
-    fn end_silent(&mut self, monotonic: Instant) -> bool {
+    fn end_silent(&mut self, monotonic: Instant, shared: &Shared) -> bool {
         let end_after = self.policy.series_end_after();
         let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
         let over = self.streams.iter().filter(|(_, stream)| is_over(stream));
         let over: Vec<(StreamId, Instant)> = over.map(|(id, stream)| (*id, stream.heard + end_after)).collect();
-        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Missing::Moment(*ended)));
+        over.iter().for_each(|(id, ended)| self.remove_stream(*id, Missing::Moment(*ended), shared));
         !over.is_empty()
     }
 
@@ -259,6 +280,7 @@ impl ClusterState {
     fn publish(&mut self, id: StreamId, wall: Timestamp, shared: &Shared) -> DropCounts {
         let mut changed = self.stream(id).take_changed();
         let mut losses = DropCounts::default();
+        self.histories.forget_old(wall);
         changed.retain(|target| self.refresh(id, *target, shared));
         let mut waiting: BTreeSet<u32> = self.stream(id).waiting().collect();
         waiting.extend(&changed);
@@ -280,7 +302,11 @@ impl ClusterState {
     fn refresh(&mut self, id: StreamId, target: u32, shared: &Shared) -> bool {
         let policy = self.policy.clone();
         let stream = self.streams.get_mut(&id).expect("the stream was looked up by its caller");
-        let Some((labels, before, is_there)) = stream.refresh(target, &policy, &shared.layouts) else { return true };
+        let refreshed = stream.refresh(target, &policy, &shared.layouts);
+        for (labels, history) in std::mem::take(&mut stream.departed) {
+            self.histories.add(labels, history, &policy, &shared.usage);
+        }
+        let Some((labels, before, is_there)) = refreshed else { return true };
         self.series -= before;
         if self.owners.release(&labels, Owner { stream: id, target }) && !is_there {
             self.departed.note(labels, Missing::View(self.generation));
@@ -295,12 +321,17 @@ impl ClusterState {
         let rival = |id: StreamId| self.streams.get(&id).map(Stream::claimant);
         let owner = Owner { stream: id, target };
         let claim = self.owners.claim(&labels, owner, &stream.claimant(), rival, patience);
-        if let Claim::TakenFrom(before) = claim {
-            self.disown(before);
-        }
+        let history = match claim {
+            Claim::TakenFrom(before) => self.disown(before),
+            Claim::Owned => self.histories.take(&labels),
+            Claim::Refused => None,
+        };
         let (departed, now) = (&mut self.departed, self.generation);
         let stream = self.streams.get_mut(&id).expect("it was there above");
         let held = stream.targets.get_mut(&target).expect("it was there above");
+        if let Some(history) = history.filter(|_| held.history.is_empty()) {
+            held.history = history;
+        }
         match claim {
             Claim::Owned => held.arrive(wall, || departed.take(&labels, now)),
             Claim::TakenFrom(_) => held.arrive(wall, || None),
@@ -314,13 +345,16 @@ impl ClusterState {
         }
     }
 
-    fn disown(&mut self, owner: Owner) {
-        let Some(stream) = self.streams.get_mut(&owner.stream) else { return };
-        let Some(held) = stream.targets.get_mut(&owner.target) else { return };
+    /// Takes a target from its stream; gives what is kept of it.
+    fn disown(&mut self, owner: Owner) -> Option<TargetHistory> {
+        let stream = self.streams.get_mut(&owner.stream)?;
+        let held = stream.targets.get_mut(&owner.target)?;
         held.is_owned = false;
+        let history = std::mem::take(&mut held.history);
         self.series -= held.series();
         stream.is_reordered = true;
         stream.rebuild_view();
+        Some(history)
     }
 
     /// Gives the target as much room as the cluster has left and shows it.
@@ -328,7 +362,9 @@ impl ClusterState {
         self.fit(id, target, shared);
         let latest = wall + self.policy.limits.ahead_max;
         let now = Publication { generation: self.generation, wall };
-        self.stream(id).show(target, latest, now)
+        let (policy, keeper) = (self.policy.clone(), shared.keeper.load());
+        let kept = Kept { policy: &policy, keeper: &keeper, usage: &shared.usage };
+        self.stream(id).show(target, latest, now, &kept)
     }
 
     fn fit(&mut self, id: StreamId, target: u32, shared: &Shared) {
@@ -348,13 +384,23 @@ impl ClusterState {
         self.stream(id).rebuild_view();
     }
 
-    fn remove_stream(&mut self, id: StreamId, missing: Missing) {
+    fn remember(&mut self, shared: &Shared) {
+        let (policy, keeper) = (self.policy.clone(), shared.keeper.load());
+        let kept = Kept { policy: &policy, keeper: &keeper, usage: &shared.usage };
+        for stream in self.streams.values_mut() {
+            stream.remember(&kept);
+            stream.rebuild_view();
+        }
+    }
+
+    fn remove_stream(&mut self, id: StreamId, missing: Missing, shared: &Shared) {
         let Some(stream) = self.streams.remove(&id) else { return };
         for (target, held) in stream.targets {
             if held.is_owned {
                 self.series -= held.series();
                 self.owners.release(held.labels(), Owner { stream: id, target });
                 self.departed.note(held.labels().clone(), missing);
+                self.histories.add(held.labels().clone(), held.history, &self.policy, &shared.usage);
             }
         }
     }
@@ -368,7 +414,7 @@ impl ClusterState {
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
         self.generation = shared.next_generation();
         let missing = Missing::View(self.generation);
-        over.into_iter().for_each(|id| self.remove_stream(id, missing));
+        over.into_iter().for_each(|id| self.remove_stream(id, missing, shared));
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {
             for target in self.stream(*id).targets.keys().copied().collect::<Vec<_>>() {
@@ -383,12 +429,14 @@ impl ClusterState {
             self.stream(id).show_layouts();
             self.touch(id);
         }
+        self.remember(shared);
     }
 
     fn to_view(&self) -> ClusterView {
         let streams = self.streams.values().filter_map(|stream| stream.view.clone()).collect();
         let collectors = self.collectors.values().cloned().collect();
-        ClusterView { policy: self.policy.clone(), streams, generation: self.generation, collectors }
+        let departed = self.histories.shown();
+        ClusterView { policy: self.policy.clone(), streams, generation: self.generation, departed, collectors }
     }
 }
 

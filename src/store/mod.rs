@@ -7,8 +7,10 @@
 
 mod admit;
 mod cluster;
+mod departed;
 mod drops;
 mod facts;
+mod history;
 mod inventory;
 mod layout;
 mod owners;
@@ -30,6 +32,7 @@ pub use facts::{
     CLUSTER_FAMILIES, COLLECTOR_UP, ClusterFacts, CollectorFacts, FactFamily, SCRAPE_FAMILIES, is_gateway_name,
     scrape_values,
 };
+pub use history::{HISTORY_BYTES_MAX, HistoryTotals, Keep, KeptSamples, Retired, Strip, StripReader, Strips};
 pub use inventory::{
     CLUSTER, ClusterLimits, ClusterPolicy, ENVIRONMENT, Inventory, InventoryError, LabelConflict, Maintenance,
     Membership,
@@ -41,4 +44,6 @@ pub use refusal::Refusal;
 pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};
 pub use site::Store;
-pub use view::{ClusterView, Generation, NO_CLUSTER, SiteCluster, SiteTarget, SiteView, StreamView, TargetView};
+pub use view::{
+    ClusterView, DepartedTarget, Generation, NO_CLUSTER, SiteCluster, SiteTarget, SiteView, StreamView, TargetView,
+};

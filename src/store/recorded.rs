@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::cluster::Shared;
+use super::facts::SCRAPE_FAMILIES;
+use super::history::{Scraped, TargetHistory};
 use super::inventory::{CLUSTER, Inventory};
 use super::layout::{IndexedChunk, Layout, Layouts};
+use super::pick::Unsaid;
 use super::view::TargetView;
 use crate::model::{
     HISTOGRAM_NAN, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, Metadata, NativeHistogram, Timestamp,
@@ -73,6 +77,7 @@ struct RecordedRule {
     /// Chunk by chunk beside the schema: as recorded, and as shown.
     chunks: Vec<(Arc<IndexedChunk>, Arc<IndexedChunk>)>,
     layouts: (Layout, Layout),
+    history: TargetHistory,
     view: Option<Arc<TargetView>>,
 }
 
@@ -98,14 +103,15 @@ impl Recorded {
         id: &RuleId,
         at: Timestamp,
         series: &mut dyn Iterator<Item = (Labels, RecordedSample)>,
-        (layouts, inventory): (&Layouts, &Inventory),
+        (shared, inventory): (&Shared, &Inventory),
     ) -> Result<(), RecordError> {
         let mut rules = self.lock();
         let rule = rules.entry(id.clone()).or_default();
         if let Some(last) = rule.view.as_ref().map(|view| view.started).filter(|last| *last >= at) {
             return Err(RecordError::OutOfOrder { at, last });
         }
-        rule.record(at, series, layouts, inventory)?;
+        rule.record(at, series, &shared.layouts, inventory)?;
+        rule.remember(shared);
         self.publish(&rules);
         Ok(())
     }
@@ -114,6 +120,13 @@ impl Recorded {
     pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool) {
         let mut rules = self.lock();
         rules.retain(|id, _| keeps(id));
+        self.publish(&rules);
+    }
+
+    /// Follows a change of what is kept.
+    pub(super) fn keep(&self, shared: &Shared) {
+        let mut rules = self.lock();
+        rules.values_mut().for_each(|rule| rule.remember(shared));
         self.publish(&rules);
     }
 
@@ -161,9 +174,21 @@ impl RecordedRule {
             report: Report::default(),
             beside,
             back: [].into(),
+            history: [].into(),
             absence: None,
         }));
         Ok(())
+    }
+
+    /// Adds what is shown to the history.
+    fn remember(&mut self, shared: &Shared) {
+        let Some(view) = &mut self.view else { return };
+        let unsaid = Unsaid { target: &view.labels, policy: None };
+        self.history.follow(view.queried(), &unsaid, &shared.keeper.load(), &shared.usage);
+        let facts = [None; SCRAPE_FAMILIES.len()];
+        let scraped = Scraped { at: view.started, column: &view.column, beside: &view.beside, facts };
+        self.history.append(&scraped, &shared.usage);
+        Arc::make_mut(view).history = self.history.shown().clone();
     }
 
     /// Gives every series its slot, and ends those that are not among them. Nothing changes for readers yet.

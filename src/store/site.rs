@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
 use super::cluster::{Accepted, Arrival, Cluster, Shared};
+use super::history::{HistoryTotals, Keep, Keeper};
 use super::inventory::Inventory;
 use super::recorded::{RecordError, Recorded, RecordedSample, RuleId};
 use super::refusal::Refusal;
@@ -99,7 +100,7 @@ impl Store {
         series: impl IntoIterator<Item = (Labels, RecordedSample)>,
     ) -> Result<(), RecordError> {
         let inventory = self.inventory();
-        self.recorded.record(rule, at, &mut series.into_iter(), (&self.shared.layouts, &inventory))
+        self.recorded.record(rule, at, &mut series.into_iter(), (&self.shared, &inventory))
     }
 
     /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known.
@@ -107,10 +108,33 @@ impl Store {
         self.recorded.retain(keeps);
     }
 
+    /// Says whose samples are kept from now on, and how long; what is kept already stays as far as it is still wanted.
+    pub fn keep(&self, keeps: Vec<Keep>) {
+        let _alone = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.keeper.load().keeps() == keeps {
+            return;
+        }
+        self.shared.keeper.store(Arc::new(Keeper::new(keeps)));
+        self.by_name.load_full().iter().for_each(|cluster| cluster.keep(&self.shared));
+        self.recorded.keep(&self.shared);
+    }
+
+    /// What the history may take, in bytes; where it takes more, everything is kept for a shorter time.
+    pub fn set_history_max(&self, bytes: usize) {
+        self.shared.usage.set_max(bytes);
+    }
+
+    /// What the history takes.
+    pub fn history(&self) -> HistoryTotals {
+        let (bytes, samples) = self.shared.usage.kept();
+        HistoryTotals { bytes, samples, share: self.shared.usage.share() }
+    }
+
     /// Frees streams whose series ended by silence, and what only they used.
     pub fn sweep(&self, monotonic: Instant) {
-        self.by_name.load_full().iter().for_each(|cluster| cluster.sweep(monotonic));
+        self.by_name.load_full().iter().for_each(|cluster| cluster.sweep(monotonic, &self.shared));
         self.shared.layouts.sweep();
+        self.shared.usage.balance();
     }
 
     /// One cluster's published view.
@@ -135,6 +159,7 @@ impl Store {
                 site.targets[first..].sort_by(|a, b| a.target.labels.cmp(&b.target.labels));
             }
             let facts = view.facts(wall, monotonic);
+            site.departed.extend(view.departed.iter().map(|target| (cluster, target.clone())));
             site.clusters.push(SiteCluster { policy: view.policy.clone(), facts, generation: view.generation });
         }
         let recorded = self.recorded.shown();

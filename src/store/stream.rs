@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use super::cluster::{Accepted, Arrival, Shared};
 use super::drops::DropCounts;
+use super::history::TargetHistory;
 use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::Claimant;
 use super::refusal::Refusal;
 use super::returns::Publication;
-use super::target::HeldTarget;
+use super::target::{HeldTarget, Kept};
 use super::view::{StreamView, TargetView};
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{ApplyError, Frame, StreamId, StreamState};
@@ -33,6 +34,8 @@ pub(super) struct Stream {
     pub(super) is_reordered: bool,
     /// Owned targets, ascending by labels.
     order: Vec<u32>,
+    /// What is kept of targets that are gone, until their cluster takes it.
+    pub(super) departed: Vec<(Arc<Labels>, TargetHistory)>,
     pub(super) view: Option<Arc<StreamView>>,
 }
 
@@ -48,6 +51,7 @@ impl Stream {
             is_whole: false,
             is_reordered: true,
             order: Vec::new(),
+            departed: Vec::new(),
             view: None,
         }
     }
@@ -117,7 +121,9 @@ impl Stream {
             let held = self.targets.remove(&target)?;
             self.is_reordered = true;
             let owned = if held.is_owned { held.series() } else { 0 };
-            return Some((held.labels().clone(), owned, false));
+            let labels = held.labels().clone();
+            self.departed.push((labels.clone(), held.history));
+            return Some((labels, owned, false));
         };
         let Some(held) = self.targets.get_mut(&target) else {
             self.targets.insert(target, HeldTarget::new(state, policy, layouts));
@@ -128,20 +134,26 @@ impl Stream {
         if !held.refresh(state, policy, layouts) && owned == held.series() {
             return None;
         }
+        self.departed.extend(held.take_left());
         held.is_owned = false;
         self.is_reordered = true;
         Some((labels, owned, true))
     }
 
-    pub(super) fn show(&mut self, target: u32, latest: Timestamp, now: Publication) -> DropCounts {
+    pub(super) fn show(&mut self, target: u32, latest: Timestamp, now: Publication, kept: &Kept<'_>) -> DropCounts {
         match (self.targets.get_mut(&target), self.state.target(target)) {
-            (Some(held), Some(state)) => held.show(state, latest, now),
+            (Some(held), Some(state)) => held.show(state, latest, now, kept),
             _ => DropCounts::default(),
         }
     }
 
     pub(super) fn show_layouts(&mut self) {
         self.targets.values_mut().for_each(HeldTarget::show_layout);
+    }
+
+    /// Follows a change of what is kept.
+    pub(super) fn remember(&mut self, kept: &Kept<'_>) {
+        self.targets.values_mut().for_each(|held| held.remember(kept));
     }
 
     pub(super) fn rebuild_view(&mut self) {

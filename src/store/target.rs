@@ -9,12 +9,23 @@ use std::sync::Arc;
 
 use super::admit::{AdmittedChunk, TargetRules};
 use super::drops::{DropCounts, DropReason};
+use super::facts::scrape_values;
+use super::history::{Keeper, Scraped, TargetHistory, Usage};
 use super::inventory::ClusterPolicy;
 use super::layout::{IndexedChunk, Layout, Layouts};
+use super::pick::Unsaid;
 use super::returns::{Absence, Arrived, Publication, Returns};
 use super::view::TargetView;
 use crate::model::{Labels, Timestamp, is_stale, stale_nan};
 use crate::snapshot::{Beside, CHUNK_SLOTS, Column, Outcome, Schema, TargetState, redefined};
+
+/// What of a target's samples is kept, and what that takes.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a> {
+    pub(super) policy: &'a ClusterPolicy,
+    pub(super) keeper: &'a Arc<Keeper>,
+    pub(super) usage: &'a Arc<Usage>,
+}
 
 #[derive(Debug)]
 pub(super) struct HeldTarget {
@@ -32,6 +43,10 @@ pub(super) struct HeldTarget {
     pub(super) is_owned: bool,
     pub(super) view: Option<Arc<TargetView>>,
     returns: Returns,
+    /// Written while the target is owned; goes over to the next owner.
+    pub(super) history: TargetHistory,
+    /// What was kept of another target, which had this one's number before.
+    left: Option<(Arc<Labels>, TargetHistory)>,
     /// Whether nobody has seen it here yet.
     is_new: bool,
     arrived: Arrived,
@@ -51,6 +66,8 @@ impl HeldTarget {
             is_owned: false,
             view: None,
             returns: Returns::default(),
+            history: TargetHistory::default(),
+            left: None,
             is_new: true,
             arrived: Arrived::default(),
         };
@@ -73,7 +90,16 @@ impl HeldTarget {
         self.returns.forget(&redefined(&self.schema, &state.schema));
         self.schema = state.schema.clone();
         self.admit_chunks(&state.column, layouts);
-        before != self.rules.labels
+        if before == self.rules.labels {
+            return false;
+        }
+        self.left = Some((before, std::mem::take(&mut self.history)));
+        true
+    }
+
+    /// What is kept of the target that this was before its labels changed.
+    pub(super) fn take_left(&mut self) -> Option<(Arc<Labels>, TargetHistory)> {
+        self.left.take()
     }
 
     /// Whether this is what became of the target in `state`, and not of another one before it under its number.
@@ -152,7 +178,13 @@ impl HeldTarget {
     }
 
     /// Shows the state to readers, except what lies ahead of the clock: then what was shown before stays.
-    pub(super) fn show(&mut self, state: &TargetState, latest: Timestamp, now: Publication) -> DropCounts {
+    pub(super) fn show(
+        &mut self,
+        state: &TargetState,
+        latest: Timestamp,
+        now: Publication,
+        kept: &Kept<'_>,
+    ) -> DropCounts {
         let mut losses = self.losses();
         if self.rules.is_refused() {
             self.view = None;
@@ -178,9 +210,30 @@ impl HeldTarget {
             report: state.report,
             beside,
             back,
+            history: [].into(),
             absence: self.arrived.at(started),
         }));
+        self.remember(kept);
         losses
+    }
+
+    /// Adds what is shown to the history, where this target is the one that readers see.
+    pub(super) fn remember(&mut self, kept: &Kept<'_>) {
+        let Some(view) = self.view.as_mut().filter(|_| self.is_owned) else { return };
+        let unsaid = Unsaid { target: &view.labels, policy: Some(kept.policy) };
+        self.history.follow(&view.layout, &unsaid, kept.keeper, kept.usage);
+        self.history.append(
+            &Scraped {
+                at: view.started,
+                column: &view.column,
+                beside: &view.beside,
+                facts: scrape_values(view.outcome, view.duration, &view.report),
+            },
+            kept.usage,
+        );
+        if !Arc::ptr_eq(&view.history, self.history.shown()) {
+            Arc::make_mut(view).history = self.history.shown().clone();
+        }
     }
 
     /// Readers see it from now on, for the first time here; what they saw of it before was `absence` ago.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::CollectorSeen;
 use super::facts::ClusterFacts;
+use super::history::Strips;
 use super::inventory::ClusterPolicy;
 use super::layout::Layout;
 use super::returns::{Absence, Ended};
@@ -41,6 +42,8 @@ pub struct TargetView {
     pub beside: Arc<Beside>,
     /// Series that readers saw end and that are back since a view or a few.
     pub back: Arc<[Ended]>,
+    /// What is kept of the samples before, and of these.
+    pub history: Strips,
     /// Which pages lacked the whole target, while it is there since a view or a few.
     pub absence: Option<Absence>,
 }
@@ -70,6 +73,15 @@ pub struct StreamView {
     pub targets: Arc<[Arc<TargetView>]>,
 }
 
+/// What is kept of a target that is gone.
+#[derive(Clone, Debug)]
+pub struct DepartedTarget {
+    /// The labels that it had.
+    pub labels: Arc<Labels>,
+    /// All its series are retired.
+    pub history: Strips,
+}
+
 /// A cluster's streams and the policy that admitted them.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
@@ -79,6 +91,8 @@ pub struct ClusterView {
     pub streams: Vec<Arc<StreamView>>,
     /// Which view of the store's views it is; two of the same targets may share a number.
     pub generation: Generation,
+    /// Targets that are gone, of which something is still kept.
+    pub departed: Arc<[DepartedTarget]>,
     pub(super) collectors: Vec<CollectorSeen>,
 }
 
@@ -127,6 +141,8 @@ pub struct SiteView {
     pub clusters: Vec<SiteCluster>,
     /// Every target that is alive, by cluster, then by its labels' canonical bytes.
     pub targets: Vec<SiteTarget>,
+    /// Targets that are gone, with their clusters as [`SiteTarget::cluster`] has them.
+    pub departed: Vec<(u32, DepartedTarget)>,
     /// The gateway's clock when the view was taken.
     pub wall: Timestamp,
 }

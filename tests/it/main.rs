@@ -19,6 +19,7 @@ mod federate;
 mod federate_peers;
 mod fuzz_corpus;
 mod fuzz_seeds;
+mod history;
 mod metrics_page;
 mod net;
 mod net_client;

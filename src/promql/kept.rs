@@ -1,0 +1,191 @@
+//! Samples from before the newest: what the store's history has of a selector's rows.
+//!
+//! Invariant: a row is handed over at most once. First come the rows of the selection, each from the strip that keeps it; one that no
+//! strip keeps has its newest sample and no other. Behind them stand series that ended, from retired columns; those have rows of
+//! their own, and only where they have samples to give.
+//!
+//! Columns are read in ascending order, so a block is decoded from its beginning to its end once, whatever is selected of it.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::notes::{Budget, EvalError};
+use super::rows::Rows;
+use super::selection::{Ended, EndedRows, Place, RowPart, Selected, SelectionCache};
+use super::store_source::{histogram_of, newest_of};
+use crate::model::{HISTOGRAM_NAN, Labels, Matcher, Timestamp};
+use crate::store::{ClusterPolicy, KeptSamples, SiteView, Strip};
+
+/// Reads the rows of one selector within one range of time.
+pub(super) struct KeptRows<'a> {
+    pub(super) view: &'a SiteView,
+    pub(super) budget: &'a Budget<'a>,
+    /// Later than this.
+    pub(super) from: Timestamp,
+    /// The first step, where ends are wanted: what is looked for is the newest sample before it, too.
+    pub(super) first: Timestamp,
+    /// Not later than this.
+    pub(super) to: Timestamp,
+    /// Whether stale markers are handed over, too.
+    pub(super) has_ends: bool,
+    /// Set where something was asked for that is not kept as long.
+    pub(super) is_beyond: &'a AtomicBool,
+}
+
+/// Takes a row's samples.
+pub(super) type Each<'e> = dyn FnMut(usize, KeptSamples<'_>) + 'e;
+
+impl KeptRows<'_> {
+    /// The parts of one target.
+    pub(super) fn target(&self, parts: &[RowPart], each: &mut Each<'_>) -> Result<(), EvalError> {
+        let Some(first) = parts.first() else { return Ok(()) };
+        let mut rest: Vec<(&RowPart, usize)> = Vec::new();
+        let site = match &first.place {
+            Place::Clusters(_) => None,
+            _ => self.view.targets.get(first.target as usize),
+        };
+        let strips = site.map_or(&[][..], |site| &site.target.history);
+        let mut wanted: Vec<Vec<(u32, usize)>> = vec![Vec::new(); strips.len()];
+        for part in parts {
+            for row in 0..part.len() {
+                let columns = strips.iter().map(|strip| column_of(strip, part, row));
+                match columns.enumerate().find_map(|(at, column)| Some((at, column?))) {
+                    Some((at, column)) => wanted[at].push((column, part.first + row)),
+                    None => rest.push((part, row)),
+                }
+            }
+        }
+        for (strip, wanted) in strips.iter().zip(&mut wanted).filter(|(_, wanted)| !wanted.is_empty()) {
+            self.strip(strip, wanted, each)?;
+        }
+        self.budget.take(rest.len())?;
+        rest.into_iter().for_each(|(part, row)| self.newest(part, row, each));
+        Ok(())
+    }
+
+    /// Columns of a strip, with their rows.
+    fn strip(&self, strip: &Strip, wanted: &mut [(u32, usize)], each: &mut Each<'_>) -> Result<(), EvalError> {
+        let is_there = match self.has_ends {
+            true => strip.has_newest_at(self.first),
+            false => strip.has_all_after(self.from),
+        };
+        if !is_there {
+            self.is_beyond.store(true, Ordering::Relaxed);
+        }
+        if !wanted.is_sorted() {
+            wanted.sort_unstable();
+        }
+        let reader = strip.reader(self.from, self.to);
+        let mut reader = if self.has_ends { reader.with_ends() } else { reader };
+        self.budget.take(wanted.len().saturating_mul(reader.samples_max()))?;
+        for (column, row) in wanted.iter() {
+            let samples = reader.read(*column);
+            if !samples.times.is_empty() {
+                each(*row, samples);
+            }
+        }
+        Ok(())
+    }
+
+    /// A row that is not kept.
+    fn newest(&self, part: &RowPart, row: usize, each: &mut Each<'_>) {
+        let Some((at, value)) = newest_of(self.view, part, row) else { return };
+        if self.first < at {
+            self.is_beyond.store(true, Ordering::Relaxed);
+        }
+        if self.from >= at || at > self.to {
+            return;
+        }
+        let histogram = (value.to_bits() == HISTOGRAM_NAN).then(|| histogram_of(self.view, part, row)).flatten();
+        let histograms = histogram.map(|histogram| (0, histogram));
+        each(part.first + row, KeptSamples { times: &[at.0], values: &[value], histograms: histograms.as_slice() });
+    }
+
+    /// Series that ended; gives all rows, those of the selection first.
+    pub(super) fn ended(
+        &self,
+        cache: &SelectionCache,
+        matchers: &[Matcher],
+        selected: &Selected,
+        each: &mut Each<'_>,
+    ) -> Result<Arc<Rows>, EvalError> {
+        let ended = self.all_ended();
+        if ended.is_empty() {
+            return Ok(selected.rows.clone());
+        }
+        let rows = cache.select_ended(&ended, matchers);
+        let rows = without_repeated(&ended, rows, selected);
+        let mut first = selected.rows.len();
+        for (one, rows) in ended.iter().zip(&rows) {
+            let columns = rows.columns.iter().enumerate();
+            let mut wanted: Vec<(u32, usize)> = columns.map(|(row, column)| (*column, first + row)).collect();
+            if !wanted.is_empty() {
+                self.strip(one.strip, &mut wanted, each)?;
+            }
+            first += wanted.len();
+        }
+        if first == selected.rows.len() {
+            return Ok(selected.rows.clone());
+        }
+        let blocks = rows.iter().map(|rows| rows.block.clone());
+        Ok(Arc::new(Rows::joined(&selected.rows, &Rows::new(blocks))))
+    }
+
+    /// All series of the site that ended and can have samples in the range.
+    fn all_ended(&self) -> Vec<Ended<'_>> {
+        let view = self.view;
+        let live = view.targets.iter().map(|site| (site.cluster, &site.target.history));
+        let departed = view.departed.iter().map(|(cluster, target)| (*cluster, &target.history));
+        let mut ended = Vec::new();
+        for (cluster, strips) in live.chain(departed) {
+            let policy = view.clusters.get(cluster as usize).map(|cluster| &*cluster.policy);
+            strips.iter().for_each(|strip| self.add_ended(strip, policy, &mut ended));
+        }
+        ended
+    }
+
+    fn add_ended<'s>(&self, strip: &'s Strip, policy: Option<&'s ClusterPolicy>, ended: &mut Vec<Ended<'s>>) {
+        let retired = strip.retired().iter().filter(|retired| retired.at > self.from.0);
+        ended.extend(retired.map(|retired| Ended { retired, strip, policy }));
+    }
+}
+
+fn column_of(strip: &Strip, part: &RowPart, row: usize) -> Option<u32> {
+    match &part.place {
+        Place::Slots { chunk, slots } => strip.column_of(*chunk, slots[row]),
+        Place::Scrape(families) => strip.fact_column(families[row]),
+        Place::Clusters(_) => None,
+    }
+}
+
+/// A recorded series can have gone over to another rule: then what the rule before gave is left out.
+fn without_repeated(ended: &[Ended<'_>], rows: Vec<Arc<EndedRows>>, selected: &Selected) -> Vec<Arc<EndedRows>> {
+    let is_recorded = |at: usize| ended[at].policy.is_none() && !rows[at].columns.is_empty();
+    if !(0..rows.len()).any(is_recorded) {
+        return rows;
+    }
+    let mut known: HashSet<Labels> = selected.recorded_rows().map(|row| selected.rows.labels(row)).collect();
+    let mut kept = Vec::with_capacity(rows.len());
+    // The latest first.
+    for (one, rows) in ended.iter().zip(&rows).rev() {
+        let is_new = |row: &usize| one.policy.is_some() || known.insert(rows.block.labels(*row));
+        let new: Vec<usize> = (0..rows.columns.len()).filter(is_new).collect();
+        kept.push(if new.len() == rows.columns.len() { rows.clone() } else { Arc::new(rows.some(&new)) });
+    }
+    kept.reverse();
+    kept
+}
+
+/// Parts that belong together: those of one target.
+pub(super) fn by_target(parts: &[RowPart]) -> impl Iterator<Item = (Range<usize>, &[RowPart])> {
+    let is_same = |one: &RowPart, other: &RowPart| {
+        let is_of_target = |part: &RowPart| !matches!(part.place, Place::Clusters(_));
+        one.target == other.target && is_of_target(one) == is_of_target(other)
+    };
+    parts.chunk_by(is_same).map(|parts| {
+        let last = &parts[parts.len() - 1];
+        (parts[0].first..last.first + last.len(), parts)
+    })
+}
