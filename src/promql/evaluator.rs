@@ -146,9 +146,13 @@ impl<'a> Evaluator<'a> {
             _ => node.args.iter().map(|arg| self.eval(arg, steps)).collect::<Result<_, _>>()?,
         };
         let mut annotations = Annotations::default();
-        let value = call(node, args, &mut CallContext { steps: *steps, annotations: &mut annotations })?;
+        let mut context = CallContext { steps: *steps, annotations: &mut annotations, plan: self.plan, node: span };
+        let value = call(node, args, &mut context)?;
         self.annotate_all(annotations);
         match value {
+            Value::Vector(vector) if matches!(node.function, Function::LabelReplace | Function::LabelJoin) => {
+                self.merged(vector, span, steps, Overlap::Series).map(Value::Vector)
+            }
             Value::Vector(vector) => self.unrepeated(vector, span, steps, Overlap::Step).map(Value::Vector),
             other => Ok(other),
         }

@@ -181,11 +181,7 @@ impl Rows {
     /// The label set of a row.
     pub fn labels(&self, row: usize) -> Labels {
         let (part, row) = self.part_of(row);
-        let labels = part.block.labels(row);
-        if !part.is_nameless || labels.get(METRIC_NAME).is_none() {
-            return labels;
-        }
-        LabelsBuilder::from_labels(&labels).remove(METRIC_NAME).build()
+        part.labels(row)
     }
 
     /// The metric name of a row, empty where it has none or lost it.
@@ -196,6 +192,19 @@ impl Rows {
 }
 
 impl Part {
+    fn labels(&self, row: usize) -> Labels {
+        let labels = self.block.labels(row);
+        if !self.is_nameless || labels.get(METRIC_NAME).is_none() {
+            return labels;
+        }
+        LabelsBuilder::from_labels(&labels).remove(METRIC_NAME).build()
+    }
+
+    /// The label sets of its rows, in order.
+    pub(super) fn all_labels(&self) -> impl Iterator<Item = Labels> {
+        (0..self.block.len()).map(|row| self.labels(row))
+    }
+
     fn name(&self, row: usize) -> &str {
         if self.is_nameless { "" } else { self.block.name(row) }
     }
