@@ -38,6 +38,7 @@ mod protobuf_roundtrip;
 mod push_resync;
 mod push_sender;
 mod push_verdicts;
+mod query_api;
 mod recorded;
 mod relabel;
 mod returning_series;

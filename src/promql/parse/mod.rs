@@ -51,10 +51,13 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    /// `1:5: parse error: …`, the line and the column of the source that it is about.
+    /// `1:5: parse error: …`, the line and the column of the source that it is about; an empty one has none.
     pub fn in_source<'a>(&'a self, source: &'a str) -> impl fmt::Display + 'a {
         let (line, column) = place(source, self.span.start);
-        fmt::from_fn(move |f| write!(f, "{line}:{column}: {self}"))
+        fmt::from_fn(move |f| match source {
+            "" => write!(f, "unknown position: {self}"),
+            _ => write!(f, "{line}:{column}: {self}"),
+        })
     }
 }
 
