@@ -122,11 +122,16 @@ impl Site {
     }
 
     /// The targets of a cluster as the jobs of a collector's configuration; `exporters` is where they listen. Intervals
-    /// are left to the configuration's `global`.
+    /// are left to the configuration's `global`. Each says its exporter's family, to which the rule packs bind.
     pub fn scrape_configs(&self, cluster: usize, exporters: SocketAddr) -> Vec<ScrapeConfig> {
         let mut jobs: Vec<ScrapeConfig> = Vec::new();
         for target in self.targets(cluster) {
-            let labels = [("instance".to_owned(), target.instance), ("__metrics_path__".to_owned(), target.path)];
+            let family = if target.job == "node" { "node-exporter" } else { "slurm-native" };
+            let labels = [
+                ("instance".to_owned(), target.instance),
+                ("__metrics_path__".to_owned(), target.path),
+                ("fedgate_family".to_owned(), family.to_owned()),
+            ];
             let group = StaticConfig { targets: vec![exporters.to_string()], labels: labels.into() };
             match jobs.last_mut().filter(|job| job.job_name == target.job) {
                 Some(job) => job.static_configs.push(group),

@@ -131,6 +131,8 @@ fn jobs_of_the_configuration_name_every_target_once() {
     for (group, target) in groups.iter().zip(site.targets(0)) {
         assert_eq!(group.targets, ["127.0.0.1:9"]);
         assert_eq!((&group.labels["instance"], &group.labels["__metrics_path__"]), (&target.instance, &target.path));
+        let family = if target.job == "node" { "node-exporter" } else { "slurm-native" };
+        assert_eq!(group.labels["fedgate_family"], family, "what the rule packs bind to");
     }
 }
 

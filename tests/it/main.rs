@@ -46,6 +46,7 @@ mod roles;
 mod roles_demo;
 mod roles_push;
 mod rule_files;
+mod rule_packs;
 mod rule_templates_peers;
 mod rule_tests;
 mod scrape;
