@@ -39,7 +39,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("figment", &["config"]),
     ("serde_saphyr", &["config", "discovery", "rules"]),
     ("prometheus_client", &["telemetry"]),
-    ("promql_parser", &["promql", "http"]),
+    ("promql_parser", &["promql"]),
     ("clap", &["cli", "main"]),
     ("bcrypt", &["http", "config"]),
 ];

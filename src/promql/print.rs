@@ -141,11 +141,16 @@ fn group_side(f: &mut Formatter<'_>, matching: &Matching) -> fmt::Result {
     write!(f, " group_{side} ({})", label_list(&matching.include))
 }
 
+/// Of the words that the parser takes for something else in such a list; Prometheus writes them as they are, and could not
+/// read them back.
+const NO_LABELS: [&str; 3] = ["without", "inf", "nan"];
+
 /// Names with a colon need no quotes here.
 fn label_list<L: AsRef<str>>(labels: &[L]) -> String {
     let written = labels.iter().map(|label| {
         let label = label.as_ref();
-        if is_legacy_metric_name(label) { label.to_owned() } else { quote(label) }
+        let is_word = NO_LABELS.iter().any(|word| word.eq_ignore_ascii_case(label));
+        if is_legacy_metric_name(label) && !is_word { label.to_owned() } else { quote(label) }
     });
     written.collect::<Vec<_>>().join(", ")
 }

@@ -32,6 +32,7 @@ mod promql_differential;
 mod promql_elementary;
 mod promql_parse;
 mod promql_scripts;
+mod promql_trees;
 mod protobuf_messages;
 mod protobuf_page;
 mod protobuf_roundtrip;

@@ -108,7 +108,7 @@ impl<'s> Cursor<'_, 's> {
 
     pub(super) fn string(&mut self, context: &str) -> Result<String, ParseError> {
         let token = self.expect(Kind::String, context, "string")?;
-        unquote(self.text(token)).map_err(|text| refused(token.span, text))
+        Ok(unquote(self.text(token)))
     }
 
     /// A number's or a duration's seconds.

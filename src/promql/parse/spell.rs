@@ -1,8 +1,9 @@
 //! The tokens as text for `promql-parser`, which decides how they belong together.
 //!
 //! It is given the structure alone. What it reads otherwise than Prometheus 3.5 (escapes in raw strings, `or` in braces, numbers
-//! with underscores, words that became keywords later) is replaced by a stand-in that it cannot misread: a selector is a
-//! name, a string is `"s"`, a number 1. What was really written is read from the tokens when its tree is lowered.
+//! with underscores, words that became keywords later) is replaced by a stand-in that it cannot misread: a name is `m7`, a
+//! string `"m7"`, a number 1, and all braces hold the same matcher. What was really written is read from the tokens when
+//! its tree is lowered.
 
 use super::token::{Keyword, Kind, Token, Tokens};
 use crate::promql::ast::BinaryOp;
@@ -68,12 +69,9 @@ impl Speller<'_, '_> {
         self.push(&format!("\"m{at}\""));
     }
 
-    /// Behind a name they are no more than it; alone they are a name.
+    /// Whether a word before them is a name or an operator is for the grammar to say, so there always are some.
     fn braces(&mut self, at: usize) -> usize {
-        let is_named = at.checked_sub(1).and_then(|before| self.kind(before)).is_some_and(is_metric_name);
-        if !is_named {
-            self.name(at);
-        }
+        self.push("{l=\"m\"}");
         let inside = self.tokens.list[at..].iter().position(|token| token.kind == Kind::RightBrace);
         inside.map_or(self.tokens.list.len(), |length| at + length + 1)
     }
