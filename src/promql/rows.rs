@@ -57,10 +57,16 @@ impl Block {
 
     /// The label set of a row.
     pub fn labels(&self, row: usize) -> Labels {
+        self.all_labels(true).of(row)
+    }
+
+    /// For reading the label sets of many rows.
+    fn all_labels(&self, with_name: bool) -> BlockLabels<'_> {
         match &self.content {
-            Content::Built(labels) => labels[row].clone(),
+            Content::Built(labels) => BlockLabels::Built { labels, with_name },
             Content::Slots { chunk, slots, target, inventory } => {
-                SlotLabels::new(chunk, target, inventory, &KeyLabels::all()).labels(slots[row], true)
+                let labels = SlotLabels::new(chunk, target, inventory, &KeyLabels::all());
+                BlockLabels::Slots { labels, slots, with_name }
             }
         }
     }
@@ -87,6 +93,24 @@ impl Block {
 
     pub(super) fn keys(&self) -> &KeyShelf {
         &self.keys
+    }
+}
+
+/// A block's label sets, with what they have in common looked at.
+enum BlockLabels<'a> {
+    Built { labels: &'a [Labels], with_name: bool },
+    Slots { labels: SlotLabels<'a>, slots: &'a [u8], with_name: bool },
+}
+
+impl BlockLabels<'_> {
+    fn of(&self, row: usize) -> Labels {
+        match self {
+            BlockLabels::Slots { labels, slots, with_name } => labels.labels(slots[row], *with_name),
+            BlockLabels::Built { labels, with_name } if *with_name || labels[row].get(METRIC_NAME).is_none() => {
+                labels[row].clone()
+            }
+            BlockLabels::Built { labels, .. } => LabelsBuilder::from_labels(&labels[row]).remove(METRIC_NAME).build(),
+        }
     }
 }
 
@@ -178,10 +202,22 @@ impl Rows {
         (part, row - part.first)
     }
 
-    /// The label set of a row.
+    /// The label set of a row. For many rows [`Rows::labels_where`] is quicker.
     pub fn labels(&self, row: usize) -> Labels {
         let (part, row) = self.part_of(row);
-        part.labels(row)
+        part.block.all_labels(!part.is_nameless).of(row)
+    }
+
+    /// The label sets of the rows that are wanted, with their numbers, in order.
+    pub fn labels_where<'a>(
+        &'a self,
+        is_wanted: impl Fn(usize) -> bool + Copy + 'a,
+    ) -> impl Iterator<Item = (usize, Labels)> + 'a {
+        self.parts.iter().flat_map(move |part| {
+            let labels = part.block.all_labels(!part.is_nameless);
+            let rows = (0..part.block.len()).filter(move |row| is_wanted(part.first + row));
+            rows.map(move |row| (part.first + row, labels.of(row)))
+        })
     }
 
     /// The metric name of a row, empty where it has none or lost it.
@@ -192,19 +228,6 @@ impl Rows {
 }
 
 impl Part {
-    fn labels(&self, row: usize) -> Labels {
-        let labels = self.block.labels(row);
-        if !self.is_nameless || labels.get(METRIC_NAME).is_none() {
-            return labels;
-        }
-        LabelsBuilder::from_labels(&labels).remove(METRIC_NAME).build()
-    }
-
-    /// The label sets of its rows, in order.
-    pub(super) fn all_labels(&self) -> impl Iterator<Item = Labels> {
-        (0..self.block.len()).map(|row| self.labels(row))
-    }
-
     fn name(&self, row: usize) -> &str {
         if self.is_nameless { "" } else { self.block.name(row) }
     }
