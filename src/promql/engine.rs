@@ -5,8 +5,8 @@ use super::evaluator::Evaluator;
 use super::notes::{Annotations, Budget, EvalError};
 use super::plan::Plan;
 use super::source::Source;
-use super::value::{Cell, RangeSeries, Steps, Value, Vector};
-use crate::model::{Labels, Timestamp};
+use super::value::{ABSENT, Cell, RangeSeries, Steps, Value, Vector};
+use crate::model::Labels;
 
 /// How expressions are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Engine {
     ) -> Result<Outcome, EvalError> {
         let budget = Budget::new(self.samples_max, is_over);
         let evaluator = Evaluator::new(self, source, plan, budget, steps);
-        let value = evaluator.whole(expr)?;
+        let value = evaluator.whole(expr);
+        plan.forget_dead();
+        let value = value?;
         Ok(Outcome { value, annotations: evaluator.into_annotations(), steps })
     }
 }
@@ -79,10 +81,8 @@ impl Outcome {
             _ => None,
         };
         vector.into_iter().flat_map(|vector| {
-            (0..vector.rows.len()).filter_map(|row| Some((vector.cells.get(row)?, row))).map(|(cell, row)| {
-                let labels = vector.rows.labels(row);
-                (labels, cell)
-            })
+            let rows = vector.rows.labels_where(|row| vector.cells.floats[row].to_bits() != ABSENT);
+            rows.filter_map(|(row, labels)| Some((labels, vector.cells.get(row)?)))
         })
     }
 
@@ -105,11 +105,11 @@ impl Outcome {
 /// The rows that have samples, with their times.
 pub(super) fn range_series(vector: &Vector, steps: &Steps) -> Vec<RangeSeries> {
     let count = steps.count as usize;
+    let cells_of = |row: usize| &vector.cells.floats[row * count..][..count];
+    let rows = vector.rows.labels_where(|row| cells_of(row).iter().any(|cell| cell.to_bits() != ABSENT));
     let samples = |row: usize| {
         let cells = (0..count).map(|step| vector.cells.get(row * count + step));
-        let samples: Vec<(Timestamp, Cell)> =
-            steps.iter().zip(cells).filter_map(|(time, cell)| Some((time, cell?))).collect();
-        (!samples.is_empty()).then(|| RangeSeries { labels: vector.rows.labels(row), samples })
+        steps.iter().zip(cells).filter_map(|(time, cell)| Some((time, cell?))).collect()
     };
-    (0..vector.rows.len()).filter_map(samples).collect()
+    rows.map(|(row, labels)| RangeSeries { labels, samples: samples(row) }).collect()
 }

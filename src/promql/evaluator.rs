@@ -86,10 +86,10 @@ impl<'a> Evaluator<'a> {
             ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; count])),
             ExprKind::String(string) => Ok(Value::String(string.clone())),
             ExprKind::Vector(selector) => self.select(selector, steps, Reading::Values).map(Value::Vector),
-            ExprKind::Call(call) => self.call(call, expr.span, steps),
+            ExprKind::Call(call) => self.call(call, steps),
             ExprKind::Aggregation(aggregation) => self.aggregate(aggregation, expr.span, steps).map(Value::Vector),
             ExprKind::Binary(binary) => self.binary(binary, expr.span, steps),
-            ExprKind::Negation(inner) => self.negated(inner, expr.span, steps),
+            ExprKind::Negation(inner) => self.negated(inner, steps),
             ExprKind::Paren(inner) => self.node(inner, steps),
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 unreachable!("a checked tree has ranges only at its top and as arguments, where they are read")
@@ -131,10 +131,10 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    fn call(&self, node: &Call, span: Span, steps: &Steps) -> Result<Value, EvalError> {
+    fn call(&self, node: &Call, steps: &Steps) -> Result<Value, EvalError> {
         let is_range = |arg: &Expr| matches!(unwrapped(arg).kind, ExprKind::Matrix(_) | ExprKind::Subquery(_));
         if let Some(at) = node.args.iter().position(is_range) {
-            return self.call_over_range(node, at, span, steps).map(Value::Vector);
+            return self.call_over_range(node, at, steps).map(Value::Vector);
         }
         if node.function == Function::Info {
             return self.info(node, steps).map(Value::Vector);
@@ -146,14 +146,10 @@ impl<'a> Evaluator<'a> {
             _ => node.args.iter().map(|arg| self.eval(arg, steps)).collect::<Result<_, _>>()?,
         };
         let mut annotations = Annotations::default();
-        let mut context = CallContext { steps: *steps, annotations: &mut annotations, plan: self.plan, node: span };
-        let value = call(node, args, &mut context)?;
+        let value = call(node, args, &mut CallContext { steps: *steps, annotations: &mut annotations })?;
         self.annotate_all(annotations);
         match value {
-            Value::Vector(vector) if matches!(node.function, Function::LabelReplace | Function::LabelJoin) => {
-                self.merged(vector, span, steps, Overlap::Series).map(Value::Vector)
-            }
-            Value::Vector(vector) => self.unrepeated(vector, span, steps, Overlap::Step).map(Value::Vector),
+            Value::Vector(vector) => self.unrepeated(vector, steps, Overlap::Step).map(Value::Vector),
             other => Ok(other),
         }
     }
@@ -168,7 +164,7 @@ impl<'a> Evaluator<'a> {
         info(node, &base, &times, steps.count as usize)
     }
 
-    fn negated(&self, inner: &Expr, span: Span, steps: &Steps) -> Result<Value, EvalError> {
+    fn negated(&self, inner: &Expr, steps: &Steps) -> Result<Value, EvalError> {
         match self.eval(inner, steps)? {
             Value::Scalar(values) => Ok(Value::Scalar(values.into_iter().map(|value| -value).collect())),
             Value::Vector(mut vector) => {
@@ -176,7 +172,7 @@ impl<'a> Evaluator<'a> {
                 vector.cells.floats.iter_mut().filter(is_float).for_each(|value| *value = -*value);
                 vector.cells.histograms.values_mut().for_each(|histogram| Arc::make_mut(histogram).mul(-1.0));
                 vector.rows = vector.rows.without_names();
-                self.unrepeated(vector, span, steps, Overlap::Series).map(Value::Vector)
+                self.unrepeated(vector, steps, Overlap::Series).map(Value::Vector)
             }
             other => unreachable!("a checked tree negates no {other:?}"),
         }

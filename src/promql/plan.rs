@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ast::Span;
 use super::keys::{KeyLabels, KeySpace};
-use super::rows::{Block, Part, Rows};
-use crate::model::Labels;
+use super::rows::Rows;
 
-/// Kept beside an expression that is evaluated again and again, such as a rule's. By the place of each node in the source.
+/// Kept beside an expression that is evaluated again and again, such as a rule's.
 #[derive(Debug)]
 pub struct Plan {
     is_lasting: bool,
-    spaces: Mutex<HashMap<(Span, KeyLabels), SharedSpace>>,
+    /// One for all nodes whose keys are of the same labels: what passes from one to the next is keyed once.
+    spaces: Mutex<HashMap<KeyLabels, SharedSpace>>,
+    /// By the place of the node in the source.
     derived: Mutex<HashMap<Span, Derived>>,
-    relabelled: Mutex<HashMap<Span, Relabelled>>,
 }
 
-/// A node's keys. Locked while the node works, which is never two at a time.
+/// Locked while a node works. Who holds one takes no other but that of [`KeyLabels::AllBut`] some.
 pub(super) type SharedSpace = Arc<Mutex<KeySpace>>;
 
 /// Rows made from those of both sides.
@@ -31,10 +31,6 @@ struct Derived {
     rows: Arc<Rows>,
 }
 
-/// Blocks made from blocks. By the address of the one that it was made from, which nobody else has while there is a pointer to
-/// it, and whether the metric's name had been taken away.
-type Relabelled = HashMap<(usize, bool), (Weak<Block>, Arc<Block>)>;
-
 impl Default for Plan {
     fn default() -> Plan {
         Plan::new(true)
@@ -43,7 +39,7 @@ impl Default for Plan {
 
 impl Plan {
     fn new(is_lasting: bool) -> Plan {
-        Plan { is_lasting, spaces: Mutex::default(), derived: Mutex::default(), relabelled: Mutex::default() }
+        Plan { is_lasting, spaces: Mutex::default(), derived: Mutex::default() }
     }
 
     /// For a single evaluation: nothing is left with the blocks that it sees.
@@ -51,10 +47,15 @@ impl Plan {
         Plan::new(false)
     }
 
-    /// The keys of a node's rows.
-    pub(super) fn space(&self, node: Span, labels: KeyLabels) -> SharedSpace {
+    /// The keys of rows by these labels.
+    pub(super) fn space(&self, labels: KeyLabels) -> SharedSpace {
         let make = || Arc::new(Mutex::new(KeySpace::new(labels.clone(), self.is_lasting)));
-        lock(&self.spaces).entry((node, labels.clone())).or_insert_with(make).clone()
+        lock(&self.spaces).entry(labels.clone()).or_insert_with(make).clone()
+    }
+
+    /// After an evaluation: begins those spaces anew of which most keys are dead.
+    pub(super) fn forget_dead(&self) {
+        lock(&self.spaces).values().for_each(|space| lock(space).forget_dead());
     }
 
     /// The rows that a node makes of both sides' rows: those of last time, if these are.
@@ -75,60 +76,9 @@ impl Plan {
         derived.insert(node, Derived { from, rows: rows.clone() });
         rows
     }
-
-    /// Rows with the labels that `relabel` makes of those of `rows`, which are looked at once a block.
-    pub(super) fn relabelled(
-        &self,
-        node: Span,
-        rows: &Arc<Rows>,
-        mut relabel: impl FnMut(&Labels) -> Labels,
-    ) -> Arc<Rows> {
-        self.derived(node, rows, rows, || {
-            let mut nodes = lock(&self.relabelled);
-            let known = nodes.entry(node).or_default();
-            let mut used = Relabelled::with_capacity(rows.parts().len());
-            for part in rows.parts() {
-                let key = address(part);
-                let make = || Arc::new(Block::built(part.all_labels().map(|labels| relabel(&labels)).collect()));
-                let known = known.remove(&key).map(|(_, block)| block);
-                used.entry(key).or_insert_with(|| (Arc::downgrade(&part.block), known.unwrap_or_else(make)));
-            }
-            *known = used;
-            let block_of = |part: &Part| known[&address(part)].1.clone();
-            Arc::new(Rows::new(rows.parts().iter().map(block_of)))
-        })
-    }
-}
-
-fn address(part: &Part) -> (usize, bool) {
-    (Arc::as_ptr(&part.block).addr(), part.is_nameless)
 }
 
 /// A panic elsewhere leaves keys at worst without rows that they could have had.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::LabelsBuilder;
-
-    #[test]
-    fn only_new_blocks_are_relabelled() {
-        let block = |name: &str| Arc::new(Block::built(vec![Labels::from_pairs([("a", name)])]));
-        let (one, two, three) = (block("1"), block("2"), block("3"));
-        let rows = |blocks: [&Arc<Block>; 2]| Arc::new(Rows::new(blocks.map(Arc::clone)));
-        let plan = Plan::default();
-        let mut seen = Vec::new();
-        for rows in [rows([&one, &two]), rows([&one, &three]), rows([&two, &one])] {
-            let relabelled = plan.relabelled(Span::default(), &rows, |labels| {
-                seen.push(labels.get("a").unwrap_or_default().to_owned());
-                LabelsBuilder::from_labels(labels).set("b", "x").build()
-            });
-            assert_eq!(relabelled.labels(1).get("a"), rows.labels(1).get("a"));
-            assert_eq!(relabelled.labels(1).get("b"), Some("x"));
-        }
-        assert_eq!(seen, ["1", "2", "3", "2"], "what a plan no longer sees it forgets");
-    }
 }

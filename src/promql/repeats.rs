@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::ast::Span;
 use super::evaluator::Evaluator;
 use super::keys::{KeyId, KeyLabels, KeySpace};
 use super::notes::EvalError;
@@ -26,27 +25,16 @@ pub(super) enum Overlap {
 
 impl Evaluator<'_> {
     /// Checks rows that may have lost their names: those with the same labels become one.
-    pub(super) fn unrepeated(
-        &self,
-        vector: Vector,
-        node: Span,
-        steps: &Steps,
-        overlap: Overlap,
-    ) -> Result<Vector, EvalError> {
-        if vector.rows.may_repeat() { self.merged(vector, node, steps, overlap) } else { Ok(vector) }
+    pub(super) fn unrepeated(&self, vector: Vector, steps: &Steps, overlap: Overlap) -> Result<Vector, EvalError> {
+        if vector.rows.may_repeat() { self.merged(vector, steps, overlap) } else { Ok(vector) }
     }
 
     /// The same for rows that may have the same labels for another reason.
-    pub(super) fn merged(
-        &self,
-        vector: Vector,
-        node: Span,
-        steps: &Steps,
-        overlap: Overlap,
-    ) -> Result<Vector, EvalError> {
-        let space = self.plan.space(node, KeyLabels::all());
+    pub(super) fn merged(&self, vector: Vector, steps: &Steps, overlap: Overlap) -> Result<Vector, EvalError> {
+        let space = self.plan.space(KeyLabels::all());
         let mut space = lock(&space);
         let ids = space.ids(&vector.rows);
+        space.note_live(vector.rows.len());
         let merge = Merge::new(&ids, space.len());
         if merge.firsts.len() == vector.rows.len() {
             return Ok(vector);
@@ -58,7 +46,6 @@ impl Evaluator<'_> {
         let merged = merge.cells(&vector.cells, count, overlap)?;
         // Of one step every row is whole: rows that have no sample are none of the result's, whatever their labels.
         let vector = if count == 1 { vector } else { Vector { rows: merge.rows(&space), cells: merged } };
-        space.forget_dead(vector.rows.len());
         Ok(vector)
     }
 }

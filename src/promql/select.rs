@@ -6,7 +6,7 @@
 use std::cell::Cell as Flag;
 use std::sync::Arc;
 
-use super::ast::{Call, ExprKind, MatrixSelector, Shift, Span, VectorSelector};
+use super::ast::{Call, ExprKind, MatrixSelector, Shift, VectorSelector};
 use super::call::absent;
 use super::engine::range_series;
 use super::evaluator::Evaluator;
@@ -66,13 +66,7 @@ impl Evaluator<'_> {
     }
 
     /// A function whose argument `at` is a range.
-    pub(super) fn call_over_range(
-        &self,
-        call: &Call,
-        at: usize,
-        span: Span,
-        steps: &Steps,
-    ) -> Result<Vector, EvalError> {
+    pub(super) fn call_over_range(&self, call: &Call, at: usize, steps: &Steps) -> Result<Vector, EvalError> {
         let others = call.args.iter().enumerate().filter(|(other, _)| *other != at);
         let params = others.map(|(_, arg)| self.scalar(arg, steps)).collect::<Result<_, _>>()?;
         let (rows, cells) = match &unwrapped(&call.args[at]).kind {
@@ -88,7 +82,7 @@ impl Evaluator<'_> {
             }
             _ => unreachable!("the caller saw a range"),
         };
-        self.named_result(call, Vector { rows, cells }, span, steps)
+        self.named_result(call, Vector { rows, cells }, steps)
     }
 
     fn windows(&self, range: i64, shift: &Shift, steps: &Steps) -> Windows {
@@ -134,7 +128,7 @@ impl Evaluator<'_> {
     }
 
     /// Names and remarks on them; `absent_over_time` turns the result about.
-    fn named_result(&self, call: &Call, vector: Vector, span: Span, steps: &Steps) -> Result<Vector, EvalError> {
+    fn named_result(&self, call: &Call, vector: Vector, steps: &Steps) -> Result<Vector, EvalError> {
         if call.function == Function::AbsentOverTime {
             return Ok(absent(&vector, &call.args[0], *steps));
         }
@@ -145,7 +139,7 @@ impl Evaluator<'_> {
             return Ok(vector);
         }
         let rows = vector.rows.without_names();
-        self.unrepeated(Vector { rows, ..vector }, span, steps, Overlap::Series)
+        self.unrepeated(Vector { rows, ..vector }, steps, Overlap::Series)
     }
 
     fn note_counters(&self, call: &Call, vector: &Vector, steps: &Steps) {

@@ -43,9 +43,9 @@ impl Evaluator<'_> {
                 let param = param_of(aggregation);
                 let shares = self.scalar(param, steps)?;
                 self.warn_of_quantiles(&shares, param.span);
-                self.grouped(aggregation, span, steps, |groups| self.quantiles(aggregation, groups, &shares))
+                self.grouped(aggregation, steps, |groups| self.quantiles(aggregation, groups, &shares))
             }
-            _ => self.grouped(aggregation, span, steps, |groups| self.folded(aggregation, groups)),
+            _ => self.grouped(aggregation, steps, |groups| self.folded(aggregation, groups)),
         }
     }
 
@@ -53,20 +53,18 @@ impl Evaluator<'_> {
     fn grouped(
         &self,
         aggregation: &Aggregation,
-        span: Span,
         steps: &Steps,
         fill: impl FnOnce(&Groups<'_>) -> Cells,
     ) -> Result<Vector, EvalError> {
         let input = self.vector(&aggregation.expr, steps)?;
-        let space = self.plan.space(span, KeyLabels::from(&aggregation.grouping));
+        let space = self.plan.space(KeyLabels::from(&aggregation.grouping));
         let mut space = lock(&space);
         let ids = space.ids(&input.rows);
         let groups = Groups { input: &input, ids, len: space.len(), count: steps.count as usize };
         let cells = fill(&groups);
-        let rows = space.rows();
         let live = cells.floats.chunks_exact(groups.count).filter(|row| row.iter().any(is_sample)).count();
-        space.forget_dead(live);
-        Ok(Vector { rows, cells })
+        space.note_live(live);
+        Ok(Vector { rows: space.rows(), cells })
     }
 
     fn quantiles(&self, aggregation: &Aggregation, groups: &Groups<'_>, shares: &[f64]) -> Cells {

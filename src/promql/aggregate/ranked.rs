@@ -23,12 +23,12 @@ impl Evaluator<'_> {
         if self.takes_nothing(aggregation, &params) {
             return Ok(no_rows());
         }
-        let space = self.plan.space(span, KeyLabels::from(&aggregation.grouping));
+        let space = self.plan.space(KeyLabels::from(&aggregation.grouping));
         let mut space = lock(&space);
         let ids = space.ids(&input.rows);
         let groups = Groups { input: &input, ids, len: space.len(), count: steps.count as usize };
+        space.note_live(input.rows.len());
         let kept = self.kept(aggregation, span, &groups, &params)?;
-        space.forget_dead(input.rows.len());
         Ok(if steps.count == 1 { in_order(&input, &kept) } else { where_kept(&input, &kept) })
     }
 

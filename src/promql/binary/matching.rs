@@ -30,19 +30,19 @@ impl Evaluator<'_> {
     ) -> Result<Vector, EvalError> {
         let is_turned = binary.matching.cardinality == Cardinality::OneToMany;
         let (many, one) = if is_turned { (right, left) } else { (left, right) };
-        let space = self.plan.space(span, KeyLabels::from(&binary.matching.labels));
+        let space = self.plan.space(KeyLabels::from(&binary.matching.labels));
         let mut space = lock(&space);
         let (many_ids, one_ids) = (space.ids(&many.rows), space.ids(&one.rows));
         let ones = RowsByKey::new(&one_ids, space.len());
         let sides = Sides { many: &many, one: &one, ones, many_ids: &many_ids, is_turned, count: steps.count as usize };
+        space.note_live(many.rows.len() + one.rows.len());
         sides.check_ones(&space)?;
         let results = self.results(operator, binary, span, &sides, &mut space);
         let vector = sides.combine(operator, binary, results, |refusals| operator.remark(refusals, span, self))?;
-        space.forget_dead(many.rows.len() + one.rows.len());
         drop(space);
         match binary.matching.include.is_empty() {
-            true => self.unrepeated(vector, span, steps, Overlap::Match),
-            false => self.merged(vector, span, steps, Overlap::Match),
+            true => self.unrepeated(vector, steps, Overlap::Match),
+            false => self.merged(vector, steps, Overlap::Match),
         }
     }
 
@@ -71,7 +71,7 @@ impl Evaluator<'_> {
                 Results { rows: sides.many.rows.clone(), by: By::Many }
             }
             KeyLabels::Without(ignored) if !drops_name => {
-                let space = self.plan.space(span, KeyLabels::AllBut(ignored));
+                let space = self.plan.space(KeyLabels::AllBut(ignored));
                 let mut space = lock(&space);
                 let ids = space.ids(&sides.many.rows);
                 Results { rows: space.rows(), by: By::Key(ids) }

@@ -32,8 +32,8 @@ impl Evaluator<'_> {
                 Value::Vector(self.vector_and_scalar(&operator.turned(), vector, &scalar, span, steps)?)
             }
             (Value::Vector(left), Value::Vector(right)) => Value::Vector(match binary.op {
-                BinaryOp::And => self.kept_where(left, right, binary, span, steps, true),
-                BinaryOp::Unless => self.kept_where(left, right, binary, span, steps, false),
+                BinaryOp::And => self.kept_where(left, right, binary, steps, true),
+                BinaryOp::Unless => self.kept_where(left, right, binary, steps, false),
                 BinaryOp::Or => self.union(left, right, binary, span, steps)?,
                 _ => self.matched(&operator, left, right, binary, span, steps)?,
             }),

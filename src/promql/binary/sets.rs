@@ -18,16 +18,15 @@ impl Evaluator<'_> {
         mut left: Vector,
         right: Vector,
         binary: &Binary,
-        span: Span,
         steps: &Steps,
         is_there: bool,
     ) -> Vector {
-        let space = self.plan.space(span, KeyLabels::from(&binary.matching.labels));
+        let space = self.plan.space(KeyLabels::from(&binary.matching.labels));
         let mut space = lock(&space);
         let (left_ids, right_ids) = (space.ids(&left.rows), space.ids(&right.rows));
         let there = Presence::new(&right_ids, &right.cells, space.len(), steps.count as usize);
         there.keep(&left_ids, &mut left.cells, is_there);
-        space.forget_dead(left.rows.len() + right.rows.len());
+        space.note_live(left.rows.len() + right.rows.len());
         left
     }
 
@@ -46,18 +45,18 @@ impl Evaluator<'_> {
         if right.rows.is_empty() {
             return Ok(left);
         }
-        let space = self.plan.space(span, KeyLabels::from(&binary.matching.labels));
+        let space = self.plan.space(KeyLabels::from(&binary.matching.labels));
         let mut space = lock(&space);
         let (left_ids, right_ids) = (space.ids(&left.rows), space.ids(&right.rows));
         let there = Presence::new(&left_ids, &left.cells, space.len(), steps.count as usize);
         there.keep(&right_ids, &mut right.cells, false);
         let join = || Arc::new(Rows::joined(&left.rows, &right.rows));
         let rows = self.plan.derived(span, &left.rows, &right.rows, join);
-        space.forget_dead(rows.len());
+        space.note_live(rows.len());
         left.cells.append(right.cells);
         let vector = Vector { rows, cells: left.cells };
         // Rows of both sides with the same labels have the same key: at one step only one of them is left.
-        if steps.count == 1 { Ok(vector) } else { self.merged(vector, span, steps, Overlap::Step) }
+        if steps.count == 1 { Ok(vector) } else { self.merged(vector, steps, Overlap::Step) }
     }
 }
 

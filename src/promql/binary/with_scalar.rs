@@ -38,6 +38,6 @@ impl Evaluator<'_> {
             return Ok(vector);
         }
         vector.rows = vector.rows.without_names();
-        self.unrepeated(vector, span, steps, Overlap::Step)
+        self.unrepeated(vector, steps, Overlap::Step)
     }
 }

@@ -18,10 +18,9 @@ pub use info::{info, info_matchers};
 
 use std::sync::Arc;
 
-use super::ast::{Call, ExprKind, Span};
+use super::ast::{Call, ExprKind};
 use super::function::Function;
 use super::notes::{Annotations, EvalError};
-use super::plan::Plan;
 use super::remark::unwrapped;
 use super::rows::{Block, Rows};
 use super::value::{ABSENT, Cells, Steps, Value, Vector};
@@ -33,10 +32,6 @@ pub struct CallContext<'a> {
     pub steps: Steps,
     /// Where remarks go.
     pub annotations: &'a mut Annotations,
-    /// What is kept of earlier evaluations.
-    pub plan: &'a Plan,
-    /// The call's place, by which the plan knows it.
-    pub node: Span,
 }
 
 /// What a call gives. `args` are the values of its arguments as written, for all steps.
@@ -79,12 +74,12 @@ pub fn call(call: &Call, args: Vec<Value>, context: &mut CallContext<'_>) -> Res
         Function::LabelReplace => {
             let (vector, texts) = (args.vector(), args.strings());
             let [target, replacement, source, pattern] = &texts[..] else { unreachable!("a checked tree has four") };
-            Value::Vector(labels::replace(vector, [target, replacement, source, pattern], context)?)
+            Value::Vector(labels::replace(vector, target, replacement, source, pattern)?)
         }
         Function::LabelJoin => {
             let (vector, texts) = (args.vector(), args.strings());
             let [target, separator, sources @ ..] = &texts[..] else { unreachable!("a checked tree has two") };
-            Value::Vector(labels::join(vector, target, separator, sources, context)?)
+            Value::Vector(labels::join(vector, target, separator, sources)?)
         }
         Function::Sort => Value::Vector(order::by_value(args.vector(), false, steps)),
         Function::SortDesc => Value::Vector(order::by_value(args.vector(), true, steps)),

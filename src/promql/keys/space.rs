@@ -15,6 +15,9 @@ use crate::promql::rows::{Block, Content, Part, Rows};
 /// Number of a key in its space, counted from zero.
 pub(in crate::promql) type KeyId = u32;
 
+/// Rows whose keys a space has at hand as they stand; of others it puts them together from their blocks' keys.
+const RECENT_ROWS_MAX: usize = 16;
+
 /// Keys that nobody has any more that a space bears with, beside as many as there are live ones.
 const DEAD_KEYS_MAX: usize = 1024;
 
@@ -31,8 +34,9 @@ pub(in crate::promql) struct KeySpace {
     interner: Interner,
     /// Told apart by its address. `None` where nothing is kept with the blocks, as nobody will come back to it.
     token: Option<Arc<()>>,
-    /// The rows of the last two calls: both sides of an operator.
-    recent: [Option<KeyedRows>; 2],
+    recent: Vec<KeyedRows>,
+    /// As many keys as nodes said are live since the last time that dead ones were looked for, or more.
+    live: usize,
     blocks: Vec<Arc<Block>>,
     rows: Arc<Rows>,
 }
@@ -44,7 +48,8 @@ impl KeySpace {
             labels,
             interner: Interner::default(),
             token: is_lasting.then(Arc::default),
-            recent: [None, None],
+            recent: Vec::new(),
+            live: 0,
             blocks: Vec::new(),
             rows: Arc::default(),
         }
@@ -63,7 +68,7 @@ impl KeySpace {
     /// The key of each row.
     pub(in crate::promql) fn ids(&mut self, rows: &Arc<Rows>) -> Arc<[KeyId]> {
         let is_same = |(known, _): &&KeyedRows| known.as_ptr() == Arc::as_ptr(rows);
-        if let Some((_, ids)) = self.recent.iter().flatten().find(is_same) {
+        if let Some((_, ids)) = self.recent.iter().find(is_same) {
             return ids.clone();
         }
         let mut ids = Vec::with_capacity(rows.len());
@@ -74,8 +79,11 @@ impl KeySpace {
             }
         }
         let ids: Arc<[KeyId]> = ids.into();
-        self.recent.swap(0, 1);
-        self.recent[0] = Some((Arc::downgrade(rows), ids.clone()));
+        self.recent.retain(|(rows, _)| rows.strong_count() > 0);
+        if self.recent.len() == RECENT_ROWS_MAX {
+            self.recent.remove(0);
+        }
+        self.recent.push((Arc::downgrade(rows), ids.clone()));
         ids
     }
 
@@ -104,11 +112,17 @@ impl KeySpace {
         self.rows.clone()
     }
 
-    /// Begins anew if most keys are beyond the `live` ones that there can be now.
-    pub(in crate::promql) fn forget_dead(&mut self, live: usize) {
-        if self.len() > 2 * live + DEAD_KEYS_MAX {
+    /// Says how many keys, at most, a node has a use for.
+    pub(in crate::promql) fn note_live(&mut self, keys: usize) {
+        self.live += keys;
+    }
+
+    /// Begins anew if most keys are of no use to any node that worked since the last call.
+    pub(in crate::promql) fn forget_dead(&mut self) {
+        if self.len() > 2 * self.live + DEAD_KEYS_MAX {
             *self = KeySpace::new(self.labels.clone(), self.token.is_some());
         }
+        self.live = 0;
     }
 }
 
@@ -199,7 +213,22 @@ mod tests {
         let second = space.rows();
         assert!(Arc::ptr_eq(&second, &space.rows()) && !Arc::ptr_eq(&first, &second));
         assert_eq!((first.len(), second.len(), second.labels(0)), (1, 2, first.labels(0)));
-        space.forget_dead(0);
+        space.forget_dead();
+        space.forget_dead();
         assert_eq!(space.len(), 2, "few dead keys are borne with");
+    }
+
+    #[test]
+    fn a_space_that_is_mostly_dead_is_begun_anew() {
+        let mut space = KeySpace::new(by(&["a"]), true);
+        let many: Vec<String> = (0..2_000).map(|at| at.to_string()).collect();
+        let many = many.iter().map(|value| Labels::from_pairs([("a", value.as_str())])).collect();
+        space.ids(&Rows::built(many));
+        space.note_live(1_000);
+        space.forget_dead();
+        assert_eq!(space.len(), 2_000, "not most are dead");
+        space.note_live(1);
+        space.forget_dead();
+        assert_eq!(space.len(), 0);
     }
 }
