@@ -11,6 +11,7 @@ mod demo;
 mod dice;
 mod discovery;
 mod engine;
+mod engine_store;
 mod exposition;
 mod exposition_document;
 mod exposition_protobuf;
