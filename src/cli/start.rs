@@ -57,6 +57,9 @@ pub enum StartError {
     /// The readers' pages cannot be configured so.
     #[error("{0}")]
     Pages(String),
+    /// A rule file, or where alerts go, cannot be used.
+    #[error("{0}")]
+    Rules(String),
     /// The system gives no threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),

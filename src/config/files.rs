@@ -20,6 +20,11 @@ pub(super) fn resolve_gateway(config: &mut GatewayConfig, base: &Path) {
         base,
     );
     each(&mut config.http.bearer_token_files, base);
+    each(&mut config.rule_files, base);
+    for alertmanager in &mut config.alerting.alertmanagers {
+        tls(&mut alertmanager.tls_config, base);
+        credentials(&mut alertmanager.basic_auth, &mut alertmanager.authorization, base);
+    }
     if let Some(http) = &mut config.http.tls_server_config {
         each([&mut http.cert_file, &mut http.key_file].into_iter().chain(&mut http.client_ca_file), base);
     }

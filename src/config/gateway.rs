@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::alerting::{AlertingConfig, RulesConfig};
 use super::inventory::ClusterConfig;
 use super::listener::ListenerTlsConfig;
-use super::text::{ByteSize, LabelMap, Secret, duration};
+use super::text::{ByteSize, LabelMap, Secret, UrlText, duration};
 
 /// Everything a gateway is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -22,16 +23,38 @@ pub struct GatewayConfig {
     pub http: GatewayHttpConfig,
     /// What a PromQL expression may take.
     pub query: QueryConfig,
+    /// Files with recording and alerting rules; the last part of a path may hold `*`. Default none.
+    pub rule_files: Vec<PathBuf>,
+    /// How rules are evaluated.
+    pub rules: RulesConfig,
+    /// Where alerts go.
+    pub alerting: AlertingConfig,
     /// Bounds over all clusters.
     pub limits: GatewayLimits,
 }
 
 /// What holds for the whole site.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayGlobal {
     /// Labels added on the way out where a series lacks them. Default none.
     pub external_labels: LabelMap,
+    /// Time between evaluations of a rule group that does not say. Default 30s.
+    #[serde(with = "duration")]
+    pub evaluation_interval: Duration,
+    /// How far behind its evaluation's time a rule group looks that does not say. Default 0.
+    #[serde(with = "duration")]
+    pub rule_query_offset: Duration,
+}
+
+impl Default for GatewayGlobal {
+    fn default() -> Self {
+        GatewayGlobal {
+            external_labels: LabelMap::new(),
+            evaluation_interval: Duration::from_secs(30),
+            rule_query_offset: Duration::ZERO,
+        }
+    }
 }
 
 /// The listener that collectors push to: mutual TLS 1.3, always.
@@ -123,6 +146,8 @@ impl Default for PushLimits {
 pub struct GatewayHttpConfig {
     /// Address and port; an empty host is every address. Default 127.0.0.1:9490.
     pub listen: String,
+    /// Where users reach this listener; stands in alerts and their templates. Default: what `listen` says.
+    pub external_url: Option<UrlText>,
     /// TLS as in exporter-toolkit's file. Default none: plain HTTP.
     pub tls_server_config: Option<ListenerTlsConfig>,
     /// Users and their bcrypt hashes, as in exporter-toolkit's file. Default none: no password asked.
@@ -147,6 +172,7 @@ impl Default for GatewayHttpConfig {
     fn default() -> Self {
         GatewayHttpConfig {
             listen: "127.0.0.1:9490".to_owned(),
+            external_url: None,
             tls_server_config: None,
             basic_auth_users: BTreeMap::new(),
             bearer_token_files: Vec::new(),

@@ -7,6 +7,7 @@
 //!
 //! `figment` and `serde-saphyr` live here and nowhere else.
 
+mod alerting;
 mod check;
 mod client;
 mod collector;
@@ -25,6 +26,7 @@ mod scrape;
 mod text;
 mod tree;
 
+pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig, FreshnessConfig, RulesConfig};
 pub use check::{ListenError, parse_listen};
 pub use client::{Authorization, BasicAuth, HttpClientConfig, TlsClientConfig, TlsVersion};
 pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, ScrapeGlobal};

@@ -18,6 +18,7 @@ use crate::http::selectors::parse_selector;
 use crate::model::Labels;
 use crate::promql::{Engine, ParseOptions};
 use crate::push::receive::Receiver;
+use crate::rules::manager::{self, Manager};
 use crate::runtime::{CpuPool, clock};
 use crate::store::Store;
 use crate::telemetry::{GatewayMetrics, Registry};
@@ -41,6 +42,8 @@ pub(super) struct Reloadable {
     pub(super) queries: Arc<Queries>,
     /// fedgate's own metrics; set once at the start, when every part has registered.
     pub(super) registry: Arc<OnceLock<Registry>>,
+    /// The groups at work; set once at the start.
+    pub(super) rules: OnceLock<Manager>,
     metrics: GatewayMetrics,
 }
 
@@ -65,7 +68,8 @@ impl Reloadable {
         receiver.set_inventory(crate::push::inventory(config)?);
         metrics.reload().succeeded(clock::now());
         let config = ArcSwap::new(config.clone());
-        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, queries, registry, metrics })
+        let rules = OnceLock::new();
+        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, queries, registry, rules, metrics })
     }
 
     /// Reads `file` again; says and counts how that went.
@@ -84,11 +88,15 @@ impl Reloadable {
         let access = Access::load(&config.http.basic_auth_users, &config.http.bearer_token_files)
             .map_err(|fault| fault.to_string())?;
         let options = reader_options(&config)?;
+        let rules = manager::load(&config, &external_url(&config))?;
         self.take_certificates(&config)?;
         self.readers.options.store(Arc::new(options));
         self.queries.options.store(Arc::new(query_options(&config)));
         self.receiver.set_inventory(inventory);
         self.access.store(Arc::new(access));
+        if let Some(manager) = self.rules.get() {
+            manager.take(rules);
+        }
         let before = self.config.swap(config.clone());
         warn_of_fixed(&before, &config);
         Ok(())
@@ -108,6 +116,16 @@ impl Reloadable {
         }
         Ok(())
     }
+}
+
+/// Where users reach the readers' listener.
+pub(super) fn external_url(config: &GatewayConfig) -> String {
+    if let Some(url) = &config.http.external_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = if config.http.tls_server_config.is_some() { "https" } else { "http" };
+    let host = if config.http.listen.starts_with(':') { "localhost" } else { "" };
+    format!("{scheme}://{host}{}", config.http.listen)
 }
 
 /// What the readers' pages are told.

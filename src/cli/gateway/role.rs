@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::reload::Reloadable;
+use super::reload::{Reloadable, external_url};
 use crate::cli::start::{self, ListenerNames, Origin, StartError};
 use crate::config::GatewayConfig;
 use crate::http::auth::{Access, Guard};
@@ -22,7 +22,11 @@ use crate::http::turns::in_turn;
 use crate::http::whole::when_whole;
 use crate::http::{Routes, api, federate, metrics};
 use crate::net::{Server, ServerLimits};
+use crate::promql::{Engine, SelectionCache};
 use crate::push::receive::{BodyLimits, Receiver};
+use crate::rules::manager::{self, Manager};
+use crate::rules::metrics as rule_metrics;
+use crate::rules::storage::SiteStorage;
 use crate::runtime::{CpuPool, Shutdown, Stage, Tasks, clock, cores};
 use crate::snapshot::FrameLimits;
 use crate::store::Store;
@@ -71,9 +75,10 @@ impl Gateway {
         let store = Arc::new(Store::new(frame_limits(&config)));
         let receiver = Arc::new(Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config)));
         let evaluations = CpuPool::new(threads)?;
-        let pools = (pool.clone(), evaluations);
+        let pools = (pool.clone(), evaluations.clone());
         let parts = Reloadable::new(&config, receiver.clone(), metrics, store.clone(), pools)?;
 
+        let rules = manager::load(&config, &external_url(&config)).map_err(StartError::Rules)?;
         let push_limits = ServerLimits::of_push(&config.push.limits);
         let push = Server::bind(&config.push.listen, Some(parts.push_tls.clone()), push_limits).await?;
         let readers =
@@ -84,13 +89,18 @@ impl Gateway {
         let counts = vec![("push", push.counts()), ("readers", readers.counts())];
         start::register_listener(&mut registry, &LISTENERS, counts);
         register_parts(&mut registry, &parts, &pool);
+        let (intake, rest) = (shutdown.tasks(Stage::Intake), shutdown.tasks(Stage::Rest));
+        let storage = (store.clone(), rule_storage(&config, &store));
+        let manager = Manager::start(rules, storage, evaluations, (&intake, &shutdown.tasks(Stage::Drain)));
+        rule_metrics::register(&manager, &mut registry);
+        // Nobody else sets it, and a second manager would be of no use.
+        let _ = parts.rules.set(manager);
         // From here on nothing registers any more: pages are written from what is there.
         parts.registry.set(registry).expect("the registry is set once, here");
         let (reloads, queue) = ReloadQueue::new(origin.as_ref().is_some_and(|origin| origin.enable_reload));
         let routes = readers_routes(&parts, &store, reloads, began, &config);
         let routes = guarded(routes, Guard { access: parts.access.clone(), pool: pool.clone() });
 
-        let (intake, rest) = (shutdown.tasks(Stage::Intake), shutdown.tasks(Stage::Rest));
         start::serve(&intake, "push listener", push, push_routes(receiver));
         start::serve(&intake, "readers' listener", readers, routes);
         start::watch_certificates(&rest, parts.push_tls.clone());
@@ -103,6 +113,17 @@ impl Gateway {
         }
         Ok(gateway)
     }
+}
+
+/// Rules read what queries read, within the same bounds.
+fn rule_storage(config: &GatewayConfig, store: &Arc<Store>) -> SiteStorage {
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let engine = Engine {
+        lookback: millis(config.query.lookback_delta),
+        samples_max: config.query.max_samples,
+        default_subquery_step: millis(config.global.evaluation_interval),
+    };
+    SiteStorage::new(store.clone(), Arc::new(SelectionCache::new()), engine, config.query.timeout)
 }
 
 fn readers_routes(

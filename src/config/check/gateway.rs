@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bcrypt::HashParts;
 
+use super::client::check_client;
 use super::disk::{check_private, check_readable, check_required, check_required_private};
 use super::inventory::check_inventory;
-use super::names::{check_duration, check_labels, check_listen, check_range};
+use super::names::{check_duration, check_labels, check_listen, check_range, check_url};
+use super::relabel::check_steps;
 use crate::config::report::At;
 use crate::config::{
-    ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits, ListenerTlsConfig,
-    PushLimits, PushListenerConfig, QueryConfig,
+    AlertingConfig, ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits,
+    ListenerTlsConfig, PushLimits, PushListenerConfig, QueryConfig,
 };
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -18,6 +20,8 @@ const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// A series of which nothing came for a day has ended, whatever its readers say.
 const LOOKBACK_MAX: Duration = Duration::from_secs(86_400);
 const CONNECTIONS_MAX: usize = 1_000_000;
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+const QUEUE_MAX: usize = 10_000_000;
 const BODY_BYTES_MIN: ByteSize = ByteSize(64 << 10);
 const BODY_BYTES_MAX: ByteSize = ByteSize(4 << 30);
 /// Everything that must hold in a gateway's file.
@@ -26,9 +30,34 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_push(&config.push, &at.key("push"));
     check_http(&config.http, &at.key("http"));
     check_query(&config.query, &at.key("query"));
+    check_rules(config, at);
+    check_alerting(&config.alerting, &at.key("alerting"));
     check_limits(&config.limits, &at.key("limits"));
     let (push, http) = (&config.push.listen, &config.http.listen);
     at.key("http").key("listen").require(push != http, "push.listen has this address already");
+}
+
+fn check_rules(config: &GatewayConfig, at: &At<'_>) {
+    let (global, rules) = (at.key("global"), at.key("rules"));
+    check_duration(config.global.evaluation_interval, WAIT_MIN, INTERVAL_MAX, &global.key("evaluation_interval"));
+    check_duration(config.global.rule_query_offset, Duration::ZERO, INTERVAL_MAX, &global.key("rule_query_offset"));
+    check_duration(config.rules.resend_delay, WAIT_MIN, WAIT_MAX, &rules.key("resend_delay"));
+    check_duration(config.rules.freshness.wait, Duration::ZERO, WAIT_MAX, &rules.key("freshness").key("wait"));
+    if let Some(url) = &config.http.external_url {
+        check_url(url, &["http", "https"], &at.key("http").key("external_url"));
+    }
+}
+
+fn check_alerting(alerting: &AlertingConfig, at: &At<'_>) {
+    check_steps(&alerting.alert_relabel_configs, &at.key("alert_relabel_configs"));
+    check_range(alerting.queue_capacity, 1, QUEUE_MAX, &at.key("queue_capacity"));
+    for (nth, alertmanager) in alerting.alertmanagers.iter().enumerate() {
+        let at = at.key("alertmanagers").index(nth);
+        check_client(&alertmanager.http_client(), &at);
+        check_duration(alertmanager.timeout, WAIT_MIN, WAIT_MAX, &at.key("timeout"));
+        check_steps(&alertmanager.relabel_configs, &at.key("relabel_configs"));
+        check_steps(&alertmanager.alert_relabel_configs, &at.key("alert_relabel_configs"));
+    }
 }
 
 fn check_push(push: &PushListenerConfig, at: &At<'_>) {

@@ -101,6 +101,14 @@ impl HttpClient {
         Err(ClientError::TooManyRedirects { max: REDIRECTS_MAX })
     }
 
+    /// Sends `body` to `url` with the configured credentials and `headers`. Redirects are answers like others.
+    pub async fn post(&self, url: Url, headers: &HeaderMap, body: bytes::Bytes) -> Result<Response, ClientError> {
+        let built = self.current().await?;
+        let own = built.headers_for(&url, &url.origin());
+        let request = built.client.post(url).headers(headers.clone()).headers(own).body(body);
+        request.send().await.map_err(ClientError::of_request)
+    }
+
     async fn current(&self) -> Result<Arc<Built>, ClientError> {
         if let Some(built) = self.shared.usable(clock::monotonic()) {
             return Ok(built);

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use crate::model::Labels;
 use crate::promql::Cell;
 
+pub(crate) use prometheus::expression_link;
 pub use value::Sample;
 
 use node::Statement;
