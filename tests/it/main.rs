@@ -51,6 +51,7 @@ mod rule_files;
 mod rule_packs;
 mod rule_templates_peers;
 mod rule_tests;
+mod rules_gateway;
 mod scrape;
 mod scrape_cache;
 mod scrape_protobuf;
