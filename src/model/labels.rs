@@ -187,6 +187,12 @@ impl LabelsWriter {
         }
     }
 
+    /// Adds pairs as another writer, or a set, has them in bytes; they too must stand behind all before them.
+    #[inline]
+    pub fn push_written(&mut self, pairs: &[u8]) {
+        self.bytes.extend_from_slice(pairs);
+    }
+
     /// What [`Labels::as_bytes`] of this set is.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

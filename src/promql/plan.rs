@@ -1,8 +1,8 @@
 //! What is worked out once for an expression and used again at its next evaluation.
 //!
 //! Invariant: a plan changes how long an evaluation takes and nothing else. Everything in it is looked up by the identity of
-//! the rows that it was made from, so it can neither be stale nor be used for the wrong rows; and of rows it holds none alive
-//! but those that it made itself.
+//! the rows that it was made from, so it can neither be stale nor be used for the wrong rows. It keeps none of these alive; rows that it
+//! made of them hold their blocks until the next evaluation makes others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,7 +1,8 @@
 //! Keys of a chunk's slots, from the chunk's tables.
 //!
-//! What does not depend on the slot is decided once a chunk: which of its label names belong to the key, and what series have
-//! of their target and of the inventory. Then a slot costs its own pairs; slots whose own pairs are the same cost a lookup.
+//! What does not depend on the slot is decided once a chunk: which of its label names belong to the key, what series have of
+//! their target and of the inventory, as bytes, and where in those each label of the chunk's own belongs. Then a slot costs its
+//! own pairs; slots whose own pairs are the same cost a lookup.
 
 use super::space::{Interner, KeyId};
 use super::{BlockKeys, KeyLabels};
@@ -16,8 +17,22 @@ pub(in crate::promql) struct SlotLabels<'a> {
     takes_name: bool,
     /// Beside the chunk's label names.
     takes: Vec<bool>,
-    /// What a series has that says nothing of its own, ascending by name.
-    inherited: Vec<(&'a str, &'a str)>,
+    /// What a series has that says nothing of its own, as it is written.
+    inherited: LabelsWriter,
+    /// Beside the chunk's label names.
+    gaps: Vec<Gap>,
+    /// How many of the chunk's label names stand before the metric's name.
+    names_before: usize,
+    name_gap: Gap,
+}
+
+/// Where a label stands among those that are inherited.
+#[derive(Clone, Copy, Default)]
+struct Gap {
+    /// Bytes before it.
+    before: usize,
+    /// Bytes up to behind the label that it hides.
+    behind: usize,
 }
 
 impl<'a> SlotLabels<'a> {
@@ -27,12 +42,30 @@ impl<'a> SlotLabels<'a> {
         inventory: &'a Labels,
         labels: &KeyLabels,
     ) -> SlotLabels<'a> {
-        let takes = chunk.labels().iter().map(|name| labels.takes(name)).collect();
-        let mut inherited: Vec<(&str, &str)> = target.iter().filter(|(name, _)| labels.takes(name)).collect();
-        let of_inventory = inventory.iter().filter(|(name, _)| labels.takes(name) && target.get(name).is_none());
-        inherited.extend(of_inventory);
-        inherited.sort_unstable();
-        SlotLabels { chunk, inventory, takes_name: labels.takes(METRIC_NAME), takes, inherited }
+        let mut pairs: Vec<(&str, &str)> = target.iter().filter(|(name, _)| labels.takes(name)).collect();
+        pairs.extend(inventory.iter().filter(|(name, _)| labels.takes(name) && target.get(name).is_none()));
+        pairs.sort_unstable();
+        let mut inherited = LabelsWriter::default();
+        let mut ends = vec![0];
+        for (name, value) in &pairs {
+            inherited.push(name, value);
+            ends.push(inherited.as_bytes().len());
+        }
+        let gap = |name: &str| {
+            let before = pairs.partition_point(|(own, _)| *own < name);
+            let is_hiding = pairs.get(before).is_some_and(|(own, _)| *own == name);
+            Gap { before: ends[before], behind: ends[before + usize::from(is_hiding)] }
+        };
+        SlotLabels {
+            chunk,
+            inventory,
+            takes_name: labels.takes(METRIC_NAME),
+            takes: chunk.labels().iter().map(|name| labels.takes(name)).collect(),
+            gaps: chunk.labels().iter().map(|name| gap(name)).collect(),
+            names_before: chunk.labels().partition_point(|name| **name < *METRIC_NAME),
+            name_gap: gap(METRIC_NAME),
+            inherited,
+        }
     }
 
     /// Whether all slots have the same key as long as their name does not count.
@@ -50,29 +83,29 @@ impl<'a> SlotLabels<'a> {
     /// inventory's.
     fn write(&self, out: &mut LabelsWriter, own: impl Iterator<Item = PairId>, mut name: Option<&str>) {
         out.clear();
-        let mut inherited = self.inherited.iter().peekable();
-        let pairs = own.map(|pair| self.chunk.chunk().pair(pair)).map(|pair| (pair.name, pair.value));
-        for (label, value) in pairs {
-            if let Some(metric) = name.take_if(|_| label > METRIC_NAME) {
-                while let Some((name, value)) = inherited.next_if(|(name, _)| *name < METRIC_NAME) {
-                    out.push(name, value);
-                }
-                out.push(METRIC_NAME, metric);
+        let mut written = 0;
+        for pair in own {
+            let label = usize::from(self.chunk.pair_labels()[usize::from(pair.0)]);
+            if let Some(metric) = name.take_if(|_| label >= self.names_before) {
+                written = self.write_between(out, written, self.name_gap, METRIC_NAME, metric);
             }
-            while let Some((name, value)) = inherited.next_if(|(name, _)| *name < label) {
-                out.push(name, value);
-            }
-            inherited.next_if(|(name, _)| *name == label);
-            let hidden = || self.inventory.get(label).unwrap_or_default();
-            out.push(label, if value.is_empty() { hidden() } else { value });
+            let pair = self.chunk.chunk().pair(pair);
+            let hidden = || self.inventory.get(pair.name).unwrap_or_default();
+            let value = if pair.value.is_empty() { hidden() } else { pair.value };
+            written = self.write_between(out, written, self.gaps[label], pair.name, value);
         }
-        for (label, value) in inherited {
-            if let Some(metric) = name.take_if(|_| *label > METRIC_NAME) {
-                out.push(METRIC_NAME, metric);
-            }
-            out.push(label, value);
+        if let Some(metric) = name {
+            written = self.write_between(out, written, self.name_gap, METRIC_NAME, metric);
         }
-        out.push(METRIC_NAME, name.unwrap_or_default());
+        out.push_written(&self.inherited.as_bytes()[written..]);
+    }
+
+    /// Writes what is inherited from byte `written` up to a gap, and a label into that.
+    #[inline]
+    fn write_between(&self, out: &mut LabelsWriter, written: usize, gap: Gap, name: &str, value: &str) -> usize {
+        out.push_written(&self.inherited.as_bytes()[written..gap.before]);
+        out.push(name, value);
+        gap.behind
     }
 
     fn name(&self, slot: u8, with_name: bool) -> Option<&'a str> {
