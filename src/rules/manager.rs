@@ -23,6 +23,7 @@ use super::storage::SiteStorage;
 use crate::config::GatewayConfig;
 use crate::model::{Labels, Timestamp};
 use crate::promql::ParseOptions;
+use crate::promql::ast::Expr;
 use crate::runtime::{CpuPool, Tasks, clock};
 use crate::store::Store;
 
@@ -37,6 +38,17 @@ pub struct LoadedRules {
 struct Settings {
     site: AlertSite,
     resend_delay: Duration,
+}
+
+impl LoadedRules {
+    /// All expressions, each with how long after its time it is evaluated at the latest unless something is slow: what the store
+    /// keeps of the past follows from them.
+    pub fn expressions(&self) -> impl Iterator<Item = (&Expr, Duration)> {
+        let delay = |spec: &GroupSpec| spec.query_offset + spec.freshness;
+        self.groups
+            .iter()
+            .flat_map(move |group| group.rules.iter().map(move |rule| (&rule.spec.expr, delay(&group.spec))))
+    }
 }
 
 /// Reads the rule files of a configuration. `external_url` is where users reach the gateway.

@@ -50,6 +50,17 @@ fn results_are_served_and_end_with_their_rule() {
     for line in ["fedgate_rule_evaluations_total{", "fedgate_rule_group_rules{", "fedgate_rules_clusters_expected{"] {
         assert!(own.lines().any(|own| own.starts_with(line)), "{line}\n{own}");
     }
+    let (status, body) = site.get("/api/v1/rules?type=record&rule_name[]=site:clusters:doubled");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let group = &answer["data"]["groups"][0];
+    assert_eq!(
+        (status, &answer["status"], &group["name"], &group["interval"]),
+        (200, &"success".into(), &"g".into(), &1.0.into())
+    );
+    assert_eq!(group["rules"].as_array().map(Vec::len), Some(1), "{body}");
+    let rule = &group["rules"][0];
+    assert_eq!((&rule["health"], &rule["query"]), (&"ok".into(), &"site:clusters:count * 2".into()));
+    assert_eq!((&rule["type"], &rule["labels"]["kind"]), (&"recording".into(), &"derived".into()));
     write_rules(&site, "      - record: site:other\n        expr: vector(7)\n");
     reload(&gateway);
     wait_for("the new rule's result", || (!federated(&site, "site:other").is_empty()).then_some(()));
@@ -128,6 +139,11 @@ fn a_real_alertmanager_receives_groups_and_resolves() {
     let url = alert["generatorURL"].as_str().unwrap_or_default();
     assert!(url.starts_with("http://127.0.0.1:") && url.contains("/graph?g0.expr=count%28"), "{url}");
     assert_eq!(groups().as_array().map(Vec::len), Some(1), "the other alert is dropped");
+    let (_, body) = site.get("/api/v1/alerts");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let shown = answer["data"]["alerts"].as_array().expect("alerts");
+    assert!(shown.len() == 2 && shown.iter().all(|alert| alert["state"] == "firing"), "{body}");
+    assert!(shown.iter().any(|alert| alert["value"] == "2e+00"), "{body}");
 
     write_rules(&site, &ALERTS.replace("LIMIT", "5"));
     reload(&gateway);

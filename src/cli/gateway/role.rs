@@ -139,7 +139,11 @@ fn readers_routes(
     let pages = when_whole(in_turn(pages, config.http.federate.concurrent_max), awaited.clone());
     let queries = in_turn(api::routes(parts.queries.clone()), config.query.max_concurrency);
     let index = index_route("fedgate gateway", PATHS);
-    lifecycle_routes(awaited, reloads).merge(index).merge(pages).merge(queries)
+    let routes = lifecycle_routes(awaited, reloads).merge(index).merge(pages).merge(queries);
+    match parts.rules.get() {
+        Some(manager) => routes.merge(api::rule_routes(manager.clone())),
+        None => routes,
+    }
 }
 
 /// Clusters of the inventory that have not told how they stand though their time to do so is not over.

@@ -9,8 +9,10 @@ mod evaluate;
 mod json;
 pub mod params;
 mod query;
+mod rules;
 pub mod values;
 
 pub use envelope::{ApiError, ErrorKind};
 pub use evaluate::evaluate;
 pub use query::{Queries, QueryOptions, routes};
+pub use rules::routes as rule_routes;

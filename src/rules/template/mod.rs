@@ -36,6 +36,11 @@ pub(crate) fn go_float(value: f64) -> String {
     float::format_float(value, 'g', None)
 }
 
+/// The same, always with an exponent.
+pub(crate) fn go_float_exponential(value: f64) -> String {
+    float::format_float(value, 'e', None)
+}
+
 /// Reads a string in `quote`s with Go's escapes.
 pub(crate) fn go_unquote(written: &str, quote: char) -> Option<String> {
     literal::unquote_with(written, quote)
