@@ -11,7 +11,7 @@ use super::call::absent;
 use super::engine::range_series;
 use super::evaluator::Evaluator;
 use super::function::Function;
-use super::notes::{Annotations, EvalError};
+use super::notes::{Annotations, Budget, EvalError};
 use super::over_time::{CallNotes, Window, keeps_name, note_counter, over_window, wants_counter};
 use super::remark::unwrapped;
 use super::repeats::Overlap;
@@ -71,11 +71,11 @@ impl Evaluator<'_> {
         let params = others.map(|(_, arg)| self.scalar(arg, steps)).collect::<Result<_, _>>()?;
         let (rows, cells) = match &unwrapped(&call.args[at]).kind {
             ExprKind::Matrix(MatrixSelector { selector, range }) => {
-                let mut run = RangeCall::new(call, params, self.windows(*range, &selector.shift, steps));
+                let mut run = self.range_call(call, params, self.windows(*range, &selector.shift, steps));
                 (self.over_selector(selector, &mut run)?, run.cells)
             }
             ExprKind::Subquery(subquery) => {
-                let mut run = RangeCall::new(call, params, self.windows(subquery.range, &subquery.shift, steps));
+                let mut run = self.range_call(call, params, self.windows(subquery.range, &subquery.shift, steps));
                 let (vector, inner) = self.subquery(subquery, steps)?;
                 self.over_subquery(&vector, &inner, &mut run)?;
                 (vector.rows, run.cells)
@@ -83,6 +83,10 @@ impl Evaluator<'_> {
             _ => unreachable!("the caller saw a range"),
         };
         self.named_result(call, Vector { rows, cells }, steps)
+    }
+
+    fn range_call<'a>(&'a self, call: &'a Call, params: Vec<Vec<f64>>, windows: Windows) -> RangeCall<'a> {
+        RangeCall { call, params, windows, budget: &self.budget, cells: Cells::default(), failure: None }
     }
 
     fn windows(&self, range: i64, shift: &Shift, steps: &Steps) -> Windows {
@@ -206,21 +210,23 @@ struct RangeCall<'a> {
     /// The scalar arguments, each with a value a step.
     params: Vec<Vec<f64>>,
     windows: Windows,
+    /// Of which cells are taken: a series of few samples has a cell a step.
+    budget: &'a Budget<'a>,
     cells: Cells,
     failure: Option<EvalError>,
 }
 
-impl<'a> RangeCall<'a> {
-    fn new(call: &'a Call, params: Vec<Vec<f64>>, windows: Windows) -> RangeCall<'a> {
-        RangeCall { call, params, windows, cells: Cells::default(), failure: None }
-    }
-
+impl RangeCall<'_> {
     fn series(&mut self, row: usize, samples: Samples<'_>, notes: &mut CallNotes<'_>) {
-        let RangeCall { call, params, windows, cells, failure } = self;
-        let count = windows.steps.count as usize;
-        if cells.floats.len() < (row + 1) * count {
-            cells.floats.resize((row + 1) * count, f64::from_bits(ABSENT));
+        if self.failure.is_some() {
+            return;
         }
+        if let Err(error) = self.reach(row + 1) {
+            self.failure = Some(error);
+            return;
+        }
+        let RangeCall { call, params, windows, cells, failure, .. } = self;
+        let count = windows.steps.count as usize;
         let mut at_step: Vec<f64> = Vec::with_capacity(params.len());
         windows.each(samples, |step, window| {
             at_step.clear();
@@ -234,7 +240,17 @@ impl<'a> RangeCall<'a> {
 
     /// Fills up to `rows`, of which the last may have had no samples.
     fn finish(&mut self, rows: usize) -> Result<(), EvalError> {
-        self.cells.floats.resize(rows * self.windows.steps.count as usize, f64::from_bits(ABSENT));
-        self.failure.take().map_or(Ok(()), Err)
+        self.failure.take().map_or(Ok(()), Err)?;
+        self.reach(rows)
+    }
+
+    /// Has cells for at least so many rows.
+    fn reach(&mut self, rows: usize) -> Result<(), EvalError> {
+        let (cells, known) = (rows * self.windows.steps.count as usize, self.cells.floats.len());
+        if known < cells {
+            self.budget.take(cells - known)?;
+            self.cells.floats.resize(cells, f64::from_bits(ABSENT));
+        }
+        Ok(())
     }
 }

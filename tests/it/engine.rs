@@ -378,6 +378,18 @@ fn an_evaluation_ends_with_its_budget() {
     let tight = Engine { samples_max: 3, ..Engine::default() };
     assert_eq!(tight.evaluate(&source, &expr, at, &|| false).unwrap_err(), EvalError::TooManySamples);
     assert_eq!(Engine::default().evaluate(&source, &expr, at, &|| true).unwrap_err(), EvalError::TimedOut);
+    // Cells of results are taken, too: of 121 steps, for two selected rows, and three values, two rows, two pairs.
+    let cases =
+        [("count_values('v', x)", 605), ("last_over_time(x[1h])", 248), ("x * on () group_left (z) x{n='a'}", 605)];
+    for (expr, taken) in cases {
+        let expr = parse(expr, &ParseOptions::default()).unwrap();
+        let steps = Steps { start: Timestamp(0), step: 1_000, count: 121 };
+        let [enough, too_few] = [taken, taken - 1].map(|samples_max| {
+            let engine = Engine { samples_max, ..Engine::default() };
+            engine.evaluate(&source, &expr, steps, &|| false).map(|_| ())
+        });
+        assert_eq!((enough, too_few), (Ok(()), Err(EvalError::TooManySamples)), "{expr:?}");
+    }
     let wide = parse("sum_over_time(x[100y:1ms])", &ParseOptions::default()).unwrap();
     assert_eq!(Engine::default().evaluate(&source, &wide, at, &|| false).unwrap_err(), EvalError::TooManySamples);
 }

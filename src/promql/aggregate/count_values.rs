@@ -8,7 +8,7 @@ use crate::promql::ast::{Aggregation, ExprKind, Grouping};
 use crate::promql::evaluator::Evaluator;
 use crate::promql::histogram::{Bucket, FloatHistogram};
 use crate::promql::keys::{KeyId, KeyLabels, KeySpace};
-use crate::promql::notes::EvalError;
+use crate::promql::notes::{Budget, EvalError};
 use crate::promql::remark::{shortest, unwrapped};
 use crate::promql::rows::Rows;
 use crate::promql::value::{Cells, Steps, Vector};
@@ -29,7 +29,8 @@ impl Evaluator<'_> {
         let mut counted = Counted::default();
         for at in (0..input.cells.floats.len()).filter(|at| is_sample(&input.cells.floats[*at])) {
             let value = if shows_value { text_of(&input.cells, at) } else { String::new() };
-            counted.add(ids[at / count], value, at % count, count);
+            let row = counted.row(ids[at / count], value, count, &self.budget)?;
+            counted.add(row * count + at % count);
         }
         let labels = counted.rows.iter().map(|(group, value)| {
             let mut labels = LabelsBuilder::from_labels(&space.labels(*group));
@@ -59,14 +60,21 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, group: KeyId, value: String, step: usize, count: usize) {
+    /// The row of a value. A new one takes its cells from the budget: values can be as many as samples, and each has a cell a step.
+    fn row(&mut self, group: KeyId, value: String, count: usize, budget: &Budget<'_>) -> Result<usize, EvalError> {
         let key = (group, value);
-        let row = *self.by_value.entry(key.clone()).or_insert_with(|| {
-            self.rows.push(key);
-            self.cells.append(Cells::absent(count));
-            self.rows.len() - 1
-        });
-        let cell = &mut self.cells.floats[row * count + step];
+        if let Some(row) = self.by_value.get(&key) {
+            return Ok(*row);
+        }
+        budget.take(count)?;
+        self.cells.append(Cells::absent(count));
+        self.rows.push(key.clone());
+        self.by_value.insert(key, self.rows.len() - 1);
+        Ok(self.rows.len() - 1)
+    }
+
+    fn add(&mut self, at: usize) {
+        let cell = &mut self.cells.floats[at];
         *cell = if is_sample(cell) { *cell + 1.0 } else { 1.0 };
     }
 }

@@ -37,6 +37,7 @@ impl Evaluator<'_> {
         let sides = Sides { many: &many, one: &one, ones, many_ids: &many_ids, is_turned, count: steps.count as usize };
         space.note_live(many.rows.len() + one.rows.len());
         sides.check_ones(&space)?;
+        self.budget.take(sides.pairs().count() * sides.count)?;
         let results = self.results(operator, binary, span, &sides, &mut space);
         let vector = sides.combine(operator, binary, results, |refusals| operator.remark(refusals, span, self))?;
         drop(space);
