@@ -86,7 +86,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; count])),
             ExprKind::String(string) => Ok(Value::String(string.clone())),
             ExprKind::Vector(selector) => self.select(selector, steps, Reading::Values).map(Value::Vector),
-            ExprKind::Call(call) => self.call(call, steps),
+            ExprKind::Call(call) => self.call(call, expr.span, steps),
             ExprKind::Aggregation(aggregation) => self.aggregate(aggregation, expr.span, steps).map(Value::Vector),
             ExprKind::Binary(binary) => self.binary(binary, expr.span, steps),
             ExprKind::Negation(inner) => self.negated(inner, steps),
@@ -131,7 +131,7 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    fn call(&self, node: &Call, steps: &Steps) -> Result<Value, EvalError> {
+    fn call(&self, node: &Call, span: Span, steps: &Steps) -> Result<Value, EvalError> {
         let is_range = |arg: &Expr| matches!(unwrapped(arg).kind, ExprKind::Matrix(_) | ExprKind::Subquery(_));
         if let Some(at) = node.args.iter().position(is_range) {
             return self.call_over_range(node, at, steps).map(Value::Vector);
@@ -146,9 +146,13 @@ impl<'a> Evaluator<'a> {
             _ => node.args.iter().map(|arg| self.eval(arg, steps)).collect::<Result<_, _>>()?,
         };
         let mut annotations = Annotations::default();
-        let value = call(node, args, &mut CallContext { steps: *steps, annotations: &mut annotations })?;
+        let mut context = CallContext { steps: *steps, annotations: &mut annotations, plan: self.plan, node: span };
+        let value = call(node, args, &mut context)?;
         self.annotate_all(annotations);
         match value {
+            Value::Vector(vector) if matches!(node.function, Function::LabelReplace | Function::LabelJoin) => {
+                self.merged(vector, steps, Overlap::Series).map(Value::Vector)
+            }
             Value::Vector(vector) => self.unrepeated(vector, steps, Overlap::Step).map(Value::Vector),
             other => Ok(other),
         }

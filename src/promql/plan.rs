@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ast::Span;
+use super::call::BucketRows;
 use super::keys::{KeyLabels, KeySpace};
-use super::rows::Rows;
+use super::rows::{Block, Part, Rows};
+use crate::model::Labels;
 
 /// Kept beside an expression that is evaluated again and again, such as a rule's.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Plan {
     spaces: Mutex<HashMap<KeyLabels, SharedSpace>>,
     /// By the place of the node in the source.
     derived: Mutex<HashMap<Span, Derived>>,
+    relabelled: Mutex<HashMap<Span, Relabelled>>,
+    buckets: Mutex<HashMap<Span, (Weak<Rows>, Arc<BucketRows>)>>,
 }
 
 /// Locked while a node works. Who holds one takes no other but that of [`KeyLabels::AllBut`] some.
@@ -31,6 +35,10 @@ struct Derived {
     rows: Arc<Rows>,
 }
 
+/// Blocks made from blocks. By the address of the one that it was made from, which nobody else has while there is a pointer to
+/// it, and whether the metric's name had been taken away.
+type Relabelled = HashMap<(usize, bool), (Weak<Block>, Arc<Block>)>;
+
 impl Default for Plan {
     fn default() -> Plan {
         Plan::new(true)
@@ -39,7 +47,13 @@ impl Default for Plan {
 
 impl Plan {
     fn new(is_lasting: bool) -> Plan {
-        Plan { is_lasting, spaces: Mutex::default(), derived: Mutex::default() }
+        Plan {
+            is_lasting,
+            spaces: Mutex::default(),
+            derived: Mutex::default(),
+            relabelled: Mutex::default(),
+            buckets: Mutex::default(),
+        }
     }
 
     /// For a single evaluation: nothing is left with the blocks that it sees.
@@ -76,9 +90,75 @@ impl Plan {
         derived.insert(node, Derived { from, rows: rows.clone() });
         rows
     }
+
+    /// Which of a node's rows are buckets of which histograms.
+    pub(super) fn bucket_rows(&self, node: Span, rows: &Arc<Rows>) -> Arc<BucketRows> {
+        let mut nodes = lock(&self.buckets);
+        if let Some((_, known)) = nodes.get(&node).filter(|(from, _)| from.as_ptr() == Arc::as_ptr(rows)) {
+            return known.clone();
+        }
+        let found = Arc::new(BucketRows::of(rows));
+        nodes.insert(node, (Arc::downgrade(rows), found.clone()));
+        found
+    }
+
+    /// Rows with the labels that `relabel` makes of those of `rows`, which are looked at once a block.
+    pub(super) fn relabelled(
+        &self,
+        node: Span,
+        rows: &Arc<Rows>,
+        mut relabel: impl FnMut(&Labels) -> Labels,
+    ) -> Arc<Rows> {
+        self.derived(node, rows, rows, || {
+            let mut nodes = lock(&self.relabelled);
+            let known = nodes.entry(node).or_default();
+            let mut used = Relabelled::with_capacity(rows.parts().len());
+            for part in rows.parts() {
+                let kept = known.remove(&address(part)).map(|(_, block)| block);
+                let make = || Arc::new(relabelled_block(part, &mut relabel));
+                let entry = used.entry(address(part));
+                entry.or_insert_with(|| (Arc::downgrade(&part.block), kept.unwrap_or_else(make)));
+            }
+            *known = used;
+            Arc::new(Rows::new(rows.parts().iter().map(|part| known[&address(part)].1.clone())))
+        })
+    }
+}
+
+fn address(part: &Part) -> (usize, bool) {
+    (Arc::as_ptr(&part.block).addr(), part.is_nameless)
+}
+
+fn relabelled_block(part: &Part, relabel: &mut impl FnMut(&Labels) -> Labels) -> Block {
+    let labels = part.block.all_labels(!part.is_nameless);
+    Block::built((0..part.block.len()).map(|row| relabel(&labels.of(row))).collect())
 }
 
 /// A panic elsewhere leaves keys at worst without rows that they could have had.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LabelsBuilder;
+
+    #[test]
+    fn only_new_blocks_are_relabelled() {
+        let block = |name: &str| Arc::new(Block::built(vec![Labels::from_pairs([("a", name)])]));
+        let (one, two, three) = (block("1"), block("2"), block("3"));
+        let rows = |blocks: [&Arc<Block>; 2]| Arc::new(Rows::new(blocks.map(Arc::clone)));
+        let plan = Plan::default();
+        let mut seen = Vec::new();
+        for rows in [rows([&one, &two]), rows([&one, &three]), rows([&two, &one])] {
+            let relabelled = plan.relabelled(Span::default(), &rows, |labels| {
+                seen.push(labels.get("a").unwrap_or_default().to_owned());
+                LabelsBuilder::from_labels(labels).set("b", "x").build()
+            });
+            assert_eq!(relabelled.labels(1).get("a"), rows.labels(1).get("a"));
+            assert_eq!(relabelled.labels(1).get("b"), Some("x"));
+        }
+        assert_eq!(seen, ["1", "2", "3", "2"], "what a plan no longer sees it forgets");
+    }
 }

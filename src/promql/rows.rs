@@ -61,7 +61,7 @@ impl Block {
     }
 
     /// For reading the label sets of many rows.
-    fn all_labels(&self, with_name: bool) -> BlockLabels<'_> {
+    pub(super) fn all_labels(&self, with_name: bool) -> BlockLabels<'_> {
         match &self.content {
             Content::Built(labels) => BlockLabels::Built { labels, with_name },
             Content::Slots { chunk, slots, target, inventory } => {
@@ -97,13 +97,13 @@ impl Block {
 }
 
 /// A block's label sets, with what they have in common looked at.
-enum BlockLabels<'a> {
+pub(super) enum BlockLabels<'a> {
     Built { labels: &'a [Labels], with_name: bool },
     Slots { labels: SlotLabels<'a>, slots: &'a [u8], with_name: bool },
 }
 
 impl BlockLabels<'_> {
-    fn of(&self, row: usize) -> Labels {
+    pub(super) fn of(&self, row: usize) -> Labels {
         match self {
             BlockLabels::Slots { labels, slots, with_name } => labels.labels(slots[row], *with_name),
             BlockLabels::Built { labels, with_name } if *with_name || labels[row].get(METRIC_NAME).is_none() => {

@@ -1,23 +1,22 @@
 //! `label_replace` and `label_join`: new labels on the same cells.
 //!
-//! Both look at a row's labels alone, once for all steps. Rows without a sample get no labels, so that they collide with none.
+//! Both look at a row's labels alone, so what they make of a block of rows is kept in the plan. That the new label sets are distinct is
+//! the engine's to check, over all steps together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::CallContext;
 use crate::model::{Labels, LabelsBuilder, Template, anchored_regex};
 use crate::promql::notes::EvalError;
-use crate::promql::rows::Rows;
 use crate::promql::value::{ABSENT, Vector};
 
 /// Sets `target` to what `replacement` makes of the groups that `pattern` finds in the whole of `source`; rows that it does not
 /// match stay.
 pub(super) fn replace(
     vector: Vector,
-    target: &str,
-    replacement: &str,
-    source: &str,
-    pattern: &str,
+    [target, replacement, source, pattern]: [&str; 4],
+    context: &CallContext<'_>,
 ) -> Result<Vector, EvalError> {
     let Ok(regex) = anchored_regex(pattern) else {
         return Err(EvalError::Execution(format!("invalid regular expression in label_replace(): {pattern}")));
@@ -26,7 +25,7 @@ pub(super) fn replace(
     let template = Template::new(replacement, &regex);
     let mut captures = regex.create_captures();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
-    relabelled(vector, |labels| {
+    Ok(context.relabelled(vector, |labels| {
         let value = labels.get(source).unwrap_or_default();
         if !known.contains_key(value) {
             regex.captures(value, &mut captures);
@@ -37,19 +36,25 @@ pub(super) fn replace(
             Some(replaced) => LabelsBuilder::from_labels(labels).set(target, replaced).build(),
             None => labels.clone(),
         }
-    })
+    }))
 }
 
 /// Sets `target` to the values of `sources` with `separator` between them.
-pub(super) fn join(vector: Vector, target: &str, separator: &str, sources: &[Arc<str>]) -> Result<Vector, EvalError> {
+pub(super) fn join(
+    vector: Vector,
+    target: &str,
+    separator: &str,
+    sources: &[Arc<str>],
+    context: &CallContext<'_>,
+) -> Result<Vector, EvalError> {
     for source in sources {
         check_name(source, "source", "label_join")?;
     }
     check_name(target, "destination", "label_join")?;
-    relabelled(vector, |labels| {
+    Ok(context.relabelled(vector, |labels| {
         let values: Vec<&str> = sources.iter().map(|source| labels.get(source).unwrap_or_default()).collect();
         LabelsBuilder::from_labels(labels).set(target, &values.join(separator)).build()
-    })
+    }))
 }
 
 /// Any text but none is a name.
@@ -60,20 +65,10 @@ fn check_name(name: &str, role: &str, function: &str) -> Result<(), EvalError> {
     }
 }
 
-/// The label sets must stay distinct, over all steps together.
-fn relabelled(vector: Vector, mut relabel: impl FnMut(&Labels) -> Labels) -> Result<Vector, EvalError> {
-    let mut labels = vec![Labels::empty(); vector.rows.len()];
-    for (row, own) in vector.rows.labels_where(|row| is_live(&vector, row)) {
-        labels[row] = relabel(&own);
+impl CallContext<'_> {
+    fn relabelled(&self, vector: Vector, relabel: impl FnMut(&Labels) -> Labels) -> Vector {
+        Vector { rows: self.plan.relabelled(self.node, &vector.rows, relabel), cells: vector.cells }
     }
-    let mut seen = HashSet::with_capacity(labels.len());
-    for (row, labels) in labels.iter().enumerate() {
-        if is_live(&vector, row) && !seen.insert(labels) {
-            let text = "vector cannot contain metrics with the same labelset";
-            return Err(EvalError::Execution(text.to_owned()));
-        }
-    }
-    Ok(Vector { rows: Rows::built(labels), cells: vector.cells })
 }
 
 /// Whether a row has a sample at some step.

@@ -4,6 +4,7 @@
 //! dropped by [`Rows::without_names`]; that the remaining label sets are distinct is the engine's to check, once for all nodes.
 
 mod absent;
+mod bucket_rows;
 mod buckets;
 mod dates;
 mod floats;
@@ -13,14 +14,17 @@ mod labels;
 mod native;
 mod order;
 
+pub(super) use bucket_rows::BucketRows;
+
 pub use absent::{absent, absent_labels};
 pub use info::{info, info_matchers};
 
 use std::sync::Arc;
 
-use super::ast::{Call, ExprKind};
+use super::ast::{Call, ExprKind, Span};
 use super::function::Function;
 use super::notes::{Annotations, EvalError};
+use super::plan::Plan;
 use super::remark::unwrapped;
 use super::rows::{Block, Rows};
 use super::value::{ABSENT, Cells, Steps, Value, Vector};
@@ -32,6 +36,10 @@ pub struct CallContext<'a> {
     pub steps: Steps,
     /// Where remarks go.
     pub annotations: &'a mut Annotations,
+    /// What is kept of earlier evaluations.
+    pub plan: &'a Plan,
+    /// The call's place, by which the plan knows it.
+    pub node: Span,
 }
 
 /// What a call gives. `args` are the values of its arguments as written, for all steps.
@@ -65,21 +73,21 @@ pub fn call(call: &Call, args: Vec<Value>, context: &mut CallContext<'_>) -> Res
         }
         Function::HistogramQuantile => {
             let (q, vector) = (args.scalar(steps), args.vector());
-            Value::Vector(histograms::quantile(call, &q, &vector, context.annotations))
+            Value::Vector(histograms::quantile(call, &q, &vector, context))
         }
         Function::HistogramFraction => {
             let (lower, upper, vector) = (args.scalar(steps), args.scalar(steps), args.vector());
-            Value::Vector(histograms::fraction(call, [&lower, &upper], &vector, context.annotations))
+            Value::Vector(histograms::fraction(call, [&lower, &upper], &vector, context))
         }
         Function::LabelReplace => {
             let (vector, texts) = (args.vector(), args.strings());
             let [target, replacement, source, pattern] = &texts[..] else { unreachable!("a checked tree has four") };
-            Value::Vector(labels::replace(vector, target, replacement, source, pattern)?)
+            Value::Vector(labels::replace(vector, [target, replacement, source, pattern], context)?)
         }
         Function::LabelJoin => {
             let (vector, texts) = (args.vector(), args.strings());
             let [target, separator, sources @ ..] = &texts[..] else { unreachable!("a checked tree has two") };
-            Value::Vector(labels::join(vector, target, separator, sources)?)
+            Value::Vector(labels::join(vector, target, separator, sources, context)?)
         }
         Function::Sort => Value::Vector(order::by_value(args.vector(), false, steps)),
         Function::SortDesc => Value::Vector(order::by_value(args.vector(), true, steps)),
