@@ -115,8 +115,16 @@ pub fn load_document<T: DeserializeOwned, U>(
     file: &Path,
     check: impl FnOnce(T, &At<'_>) -> U,
 ) -> Result<(U, Vec<Fault>), Faults> {
-    let source = read_source(file)?;
-    let mut report = Report::open(file, &source, parse(file, &source)?);
+    read_document(file, &read_source(file)?, check)
+}
+
+/// The same of a text that is at hand; `file` is what its faults are told of.
+pub fn read_document<T: DeserializeOwned, U>(
+    file: &Path,
+    source: &str,
+    check: impl FnOnce(T, &At<'_>) -> U,
+) -> Result<(U, Vec<Fault>), Faults> {
+    let mut report = Report::open(file, source, parse(file, source)?);
     let made = layers::read(&mut report).map(|document| check(document, &report.root()));
     match (made, report.finish()) {
         (Some(made), (faults, warnings)) if faults.is_empty() => Ok((made, warnings)),

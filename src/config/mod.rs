@@ -41,7 +41,7 @@ pub use layers::Environment;
 pub use listener::{ClientAuthType, ListenerTlsConfig};
 pub use load::{
     Loaded, Role, load_collector, load_collector_with, load_document, load_gateway, load_gateway_with, place_fault,
-    role_of,
+    read_document, role_of,
 };
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use report::At;

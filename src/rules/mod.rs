@@ -1,7 +1,8 @@
 //! Rules: recording and alerting, evaluated group by group on a grid of times.
 //!
 //! [`template`], [`mod@alert`], [`group`] and [`storage`] know no task; unit tests of rules ([`unit`]) run on the same parts as the
-//! gateway, where [`manager`] gives each group its task and [`notify`] tells Alertmanagers.
+//! gateway, where [`manager`] gives each group its task and [`notify`] tells Alertmanagers. [`packs`] are the rules that
+//! fedgate brings along.
 
 pub mod alert;
 pub mod file;
@@ -10,6 +11,7 @@ pub mod group;
 pub mod manager;
 pub mod metrics;
 pub mod notify;
+pub mod packs;
 pub mod status;
 pub mod storage;
 pub mod template;

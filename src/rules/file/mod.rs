@@ -11,7 +11,7 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Fault, Faults, LabelMap, load_document};
+use crate::config::{Fault, Faults, LabelMap, load_document, read_document};
 use crate::promql::ParseOptions;
 use crate::promql::ast::Expr;
 
@@ -93,5 +93,11 @@ impl Rule {
 /// Reads a file; beside it stands what is allowed but probably not meant.
 pub fn load(path: &Path, options: &ParseOptions) -> Result<(RuleFile, Vec<Fault>), Faults> {
     let made = load_document(path, |file: written::File, at| check::groups(file, at, options));
+    made.map(|(groups, warnings)| (RuleFile { path: path.to_owned(), groups }, warnings))
+}
+
+/// The same of a file whose text is at hand.
+pub fn parse(path: &Path, source: &str, options: &ParseOptions) -> Result<(RuleFile, Vec<Fault>), Faults> {
+    let made = read_document(path, source, |file: written::File, at| check::groups(file, at, options));
     made.map(|(groups, warnings)| (RuleFile { path: path.to_owned(), groups }, warnings))
 }
