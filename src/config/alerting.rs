@@ -1,5 +1,6 @@
 //! Where alerts go: Prometheus's section `alerting`; and what rules are told beyond their files.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -114,11 +115,40 @@ pub struct RulesConfig {
     pub resend_delay: Duration,
     /// Whether evaluations wait for the clusters' snapshots of their time.
     pub freshness: FreshnessConfig,
+    /// What a node's state adds to its health score in the rule packs. Default idle 1, allocated 0.8, mixed 0.6, drain and
+    /// maint 0.2, down and other 0.
+    pub health_weights: BTreeMap<String, Weight>,
+}
+
+/// A finite number.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Weight(f64);
+
+/// NaN, the one number that is not itself, is refused.
+impl Eq for Weight {}
+
+impl TryFrom<f64> for Weight {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Weight, String> {
+        if number.is_finite() { Ok(Weight(number)) } else { Err(format!("{number} is not a finite number")) }
+    }
+}
+
+impl std::fmt::Display for Weight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        RulesConfig { resend_delay: Duration::from_secs(60), freshness: FreshnessConfig::default() }
+        RulesConfig {
+            resend_delay: Duration::from_secs(60),
+            freshness: FreshnessConfig::default(),
+            health_weights: BTreeMap::new(),
+        }
     }
 }
 

@@ -25,6 +25,9 @@ pub struct GatewayConfig {
     pub query: QueryConfig,
     /// Files with recording and alerting rules; the last part of a path may hold `*`. Default none.
     pub rule_files: Vec<PathBuf>,
+    /// Rule packs that fedgate brings along, by name; where several families of exporters cover a cluster, the one that
+    /// stands first speaks. Default none.
+    pub rule_packs: Vec<String>,
     /// How rules are evaluated.
     pub rules: RulesConfig,
     /// Where alerts go.

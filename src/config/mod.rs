@@ -26,7 +26,7 @@ mod scrape;
 mod text;
 mod tree;
 
-pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig, FreshnessConfig, RulesConfig};
+pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig, FreshnessConfig, RulesConfig, Weight};
 pub use check::{ListenError, parse_listen};
 pub use client::{Authorization, BasicAuth, HttpClientConfig, TlsClientConfig, TlsVersion};
 pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, ScrapeGlobal};

@@ -14,10 +14,11 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::alert::AlertSite;
-use super::file::{self, matching_files};
+use super::file::{self, RuleFile, matching_files};
 use super::freshness::{Clusters, Reporting};
 use super::group::{Group, GroupSpec, Health};
 use super::notify::{Notifier, Recipients};
+use super::packs;
 use super::status::{GroupCounts, GroupStatus};
 use super::storage::SiteStorage;
 use crate::config::GatewayConfig;
@@ -51,7 +52,7 @@ impl LoadedRules {
     }
 }
 
-/// Reads the rule files of a configuration. `external_url` is where users reach the gateway.
+/// Reads the rule files and packs of a configuration. `external_url` is where users reach the gateway.
 pub fn load(config: &GatewayConfig, external_url: &str) -> Result<LoadedRules, String> {
     let external_labels = &config.global.external_labels;
     let external_labels =
@@ -65,6 +66,10 @@ pub fn load(config: &GatewayConfig, external_url: &str) -> Result<LoadedRules, S
         for path in files {
             load_file(&path, config, &mut groups)?;
         }
+    }
+    let packs = packs::load(&config.rule_packs, &config.rules.health_weights);
+    for pack in packs.map_err(|error| error.to_string())? {
+        add_groups(pack, config, &mut groups)?;
     }
     let recipients = Recipients::new(&config.alerting, external_labels.clone(), external_url);
     Ok(LoadedRules {
@@ -85,6 +90,11 @@ fn load_file(path: &Path, config: &GatewayConfig, groups: &mut Vec<Group>) -> Re
     }
     let (file, warnings) = file::load(path, &ParseOptions::default()).map_err(|faults| faults.to_string())?;
     warnings.iter().for_each(|warning| tracing::warn!(%warning, "rules"));
+    add_groups(file, config, groups)
+}
+
+fn add_groups(file: RuleFile, config: &GatewayConfig, groups: &mut Vec<Group>) -> Result<(), String> {
+    let name = file.path.display().to_string();
     let freshness = &config.rules.freshness;
     for group in file.groups {
         let waits = freshness.groups.is_empty() || freshness.groups.contains(&group.name);

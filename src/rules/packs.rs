@@ -6,9 +6,11 @@
 //! replaces the constants of these rules and nothing else; docs/rules.md tells what they mean.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use super::file::{Rule, RuleFile, parse};
+use crate::config::Weight;
 use crate::promql::{self, ParseOptions};
 
 /// What the others stand on; loaded before them.
@@ -48,9 +50,6 @@ pub enum PackError {
     /// No state of this name has a weight.
     #[error("unknown state {0:?} of a node, expected one of idle, allocated, mixed, drain, maint, down, other")]
     UnknownState(String),
-    /// A weight that no score can be made of.
-    #[error("weight of state {0:?} is {1}, expected a finite number")]
-    NotFinite(String, f64),
 }
 
 /// All packs, by the names that a configuration gives them.
@@ -60,7 +59,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The packs of these names, `base` before them, ranked in their order; `weights` go over the default ones, by state.
 /// No name, no rules: `base` alone says nothing.
-pub fn load(chosen: &[String], weights: &BTreeMap<String, f64>) -> Result<Vec<RuleFile>, PackError> {
+pub fn load(chosen: &[String], weights: &BTreeMap<String, Weight>) -> Result<Vec<RuleFile>, PackError> {
     if let Some((_, name)) = chosen.iter().enumerate().find(|(at, name)| chosen[..*at].contains(name)) {
         return Err(PackError::Repeated(name.clone()));
     }
@@ -71,7 +70,7 @@ pub fn load(chosen: &[String], weights: &BTreeMap<String, f64>) -> Result<Vec<Ru
     weigh(&mut files[0], weights)?;
     for (at, name) in chosen.iter().enumerate().filter(|(_, name)| *name != BASE) {
         let mut file = embedded(name).ok_or_else(|| PackError::Unknown(name.clone()))?;
-        rules_of(&mut file, RANK).for_each(|rule| set(rule, ((at + 1) * RANK_STEP) as f64));
+        rules_of(&mut file, RANK).for_each(|rule| set(rule, (at + 1) * RANK_STEP));
         files.push(file);
     }
     Ok(files)
@@ -84,13 +83,10 @@ fn embedded(name: &str) -> Option<RuleFile> {
     Some(file)
 }
 
-fn weigh(base: &mut RuleFile, weights: &BTreeMap<String, f64>) -> Result<(), PackError> {
+fn weigh(base: &mut RuleFile, weights: &BTreeMap<String, Weight>) -> Result<(), PackError> {
     for (state, weight) in weights {
-        if !weight.is_finite() {
-            return Err(PackError::NotFinite(state.clone(), *weight));
-        }
         let rule = rules_of(base, WEIGHT).find(|rule| rule.labels.get("state") == Some(state));
-        set(rule.ok_or_else(|| PackError::UnknownState(state.clone()))?, *weight);
+        set(rule.ok_or_else(|| PackError::UnknownState(state.clone()))?, weight);
     }
     Ok(())
 }
@@ -100,7 +96,7 @@ fn rules_of<'a>(file: &'a mut RuleFile, name: &'a str) -> impl Iterator<Item = &
 }
 
 /// Makes the rule record this number.
-fn set(rule: &mut Rule, value: f64) {
+fn set(rule: &mut Rule, value: impl Display) {
     rule.source = format!("vector({value})");
     rule.expr = promql::parse(&rule.source, &ParseOptions::default()).expect("a finite number is PromQL");
 }
@@ -111,6 +107,10 @@ mod tests {
 
     fn chosen(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn weight(number: f64) -> Weight {
+        Weight::try_from(number).unwrap()
     }
 
     /// Sources of the rules of that name, by the value of a label of theirs.
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_weight_goes_over_its_default_and_no_other() {
-        let weights = BTreeMap::from([("drain".to_owned(), -0.5)]);
+        let weights = BTreeMap::from([("drain".to_owned(), weight(-0.5))]);
         let mut files = load(&chosen(&["pbs"]), &weights).unwrap();
         let weights: BTreeMap<String, String> = constants(&mut files, WEIGHT, "state").into_iter().collect();
         assert_eq!((weights["drain"].as_str(), weights["idle"].as_str()), ("vector(-0.5)", "vector(1.0)"));
@@ -152,9 +152,8 @@ mod tests {
         assert_eq!(load(&[], &none), Ok(Vec::new()));
         assert_eq!(load(&chosen(&["pbs", "slurm"]), &none), Err(PackError::Unknown("slurm".to_owned())));
         assert_eq!(load(&chosen(&["pbs", "site", "pbs"]), &none), Err(PackError::Repeated("pbs".to_owned())));
-        let state = BTreeMap::from([("idel".to_owned(), 1.0)]);
+        let state = BTreeMap::from([("idel".to_owned(), weight(1.0))]);
         assert_eq!(load(&chosen(&["pbs"]), &state), Err(PackError::UnknownState("idel".to_owned())));
-        let infinite = BTreeMap::from([("idle".to_owned(), f64::INFINITY)]);
-        assert!(matches!(load(&chosen(&["pbs"]), &infinite), Err(PackError::NotFinite(..))));
+        assert!(Weight::try_from(f64::INFINITY).is_err());
     }
 }
