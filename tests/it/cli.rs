@@ -164,3 +164,32 @@ fn completions_and_manual_are_made_from_the_arguments() {
     assert!(page.contains("Configuration files"), "{page}");
     assert!(stdout(&fedgate(&["man"])).contains("fedgate"));
 }
+
+#[test]
+fn check_rules_points_into_expressions_and_counts_rules() {
+    let dir = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let head = "groups:\n- name: g\n  rules:\n";
+    let good = file("good.yml", &format!("{head}  - {{record: 'a:b', expr: up}}\n  - {{record: plain, expr: up}}\n"));
+    let bad = file("bad.yml", &format!("{head}  - record: a:b\n    expr: |\n      sum(up)\n        by (x) y\n"));
+    let output = fedgate(&["check", "rules", &good, &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = stdout(&output);
+    assert!(printed.contains(&format!("{good}: SUCCESS: 2 rules found, 1 warning\n")), "{printed}");
+    let fault =
+        "7:16: groups[0].rules[0].expr: could not parse expression: 2:10: parse error: unexpected identifier \"y\"";
+    assert!(
+        printed.contains(&format!("error: {bad}:{fault}\n 7 |         by (x) y\n   |                ^\n")),
+        "{printed}"
+    );
+    assert!(printed.ends_with(&format!("{bad}: FAILED: 1 error\n")), "{printed}");
+
+    let experimental = file("experimental.yml", &format!("{head}  - {{record: 'a:b', expr: 'limitk(1, up)'}}\n"));
+    assert_eq!(fedgate(&["check", "rules", &experimental]).status.code(), Some(1));
+    let allowed = fedgate(&["check", "rules", "--experimental-functions", &experimental]);
+    assert_eq!(allowed.status.code(), Some(0), "{}", stdout(&allowed));
+}
