@@ -33,6 +33,7 @@ mod promql_differential;
 mod promql_elementary;
 mod promql_parse;
 mod promql_scripts;
+mod promql_store;
 mod promql_trees;
 mod protobuf_messages;
 mod protobuf_page;

@@ -37,7 +37,7 @@ wait_seconds_count 3
 ";
 
 /// Parameters of the two paths; `T` is the time of the samples.
-const QUESTIONS: [(&str, &str); 40] = [
+const QUESTIONS: [(&str, &str); 39] = [
     ("query", "query=jobs&time=T"),
     ("query", "query=seconds_total&time=T"),
     ("query", "query=sum by (state) (jobs)&time=T"),
@@ -47,7 +47,6 @@ const QUESTIONS: [(&str, &str); 40] = [
     ("query", "query=histogram_quantile(0.7, wait_seconds_bucket)&time=T"),
     ("query", "query=histogram_quantile(1.7, wait_seconds_bucket)&time=T"),
     ("query", "query=histogram_quantile(1.7, wait_seconds_bucket) + quantile(2, jobs)&time=T"),
-    ("query", "query=rate(jobs[5m])&time=T"),
     ("query", "query=label_replace(vector(1), \"a\", \"<&>\", \"\", \"\")&time=T"),
     ("query", "query=nothing&time=T"),
     ("query", "query=1e21&time=T"),
@@ -187,8 +186,16 @@ fn statuses_headers_and_bodies_are_prometheus_own() {
         }
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+    what_is_not_kept_is_warned_of(&pair);
     answers_are_compressed(&pair);
     the_command_prints_what_promtool_prints(&pair);
+}
+
+/// A gateway that no rule and no `history` told to keep samples has the newest ones.
+fn what_is_not_kept_is_warned_of(pair: &Pair) {
+    let form = pair.form("query=rate(seconds_total[5m])&time=T");
+    let body = http::get(pair.site.http_port, &format!("/api/v1/query?{form}")).1;
+    assert!(body.contains("\"result\":[]") && body.contains("not kept as far back"), "{body}");
 }
 
 fn answers_are_compressed(pair: &Pair) {

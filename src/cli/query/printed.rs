@@ -41,8 +41,16 @@ fn metric(labels: &Value) -> String {
 fn point(point: &Value) -> String {
     let time = point[0].as_f64().unwrap_or_default();
     match &point[1] {
-        Value::String(value) => format!("{value} @[{time}]"),
+        Value::String(value) => format!("{} @[{time}]", all_digits(value)),
         value => format!("{} @[{time}]", histogram(value)),
+    }
+}
+
+/// Without the exponent that the API gives great and small numbers.
+fn all_digits(value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(number) if value.contains('e') => number.to_string(),
+        _ => value.to_owned(),
     }
 }
 
@@ -83,8 +91,8 @@ mod tests {
             printed("vector", rows),
             "up{job=\"a\\\"b\"} => 1 @[1.5]\nup => NaN @[1.5]\n{} => Count: 3.000000, Sum: 1.500000, Buckets: [[-1,1]:1 (1,2]:2] @[2]\n"
         );
-        let rows = serde_json::json!([{"metric": {"a": "1"}, "values": [[0, "1"], [60, "2"]]}]);
-        assert_eq!(printed("matrix", rows), "{a=\"1\"} =>\n1 @[0]\n2 @[60]\n");
+        let rows = serde_json::json!([{"metric": {"a": "1"}, "values": [[0, "1"], [60, "1e-07"]]}]);
+        assert_eq!(printed("matrix", rows), "{a=\"1\"} =>\n1 @[0]\n0.0000001 @[60]\n");
         assert_eq!(printed("scalar", serde_json::json!([60, "7"])), "scalar: 7 @[60]\n");
         assert_eq!(printed("string", serde_json::json!([60, "text"])), "text\n");
     }

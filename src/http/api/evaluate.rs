@@ -23,7 +23,8 @@ pub fn evaluate(
     let engine = Engine { lookback: request.lookback.unwrap_or(engine.lookback), ..*engine };
     let outcome = engine.evaluate(source, &expr, request.steps, is_over).map_err(|error| api_error(&error))?;
     let notes = |severity| notes_of(&outcome.annotations, severity, &request.source);
-    let (warnings, infos) = (notes(Severity::Warning), notes(Severity::Info));
+    let (mut warnings, infos) = (notes(Severity::Warning), notes(Severity::Info));
+    warnings.extend(source.warnings());
     Ok(Answer::new(outcome.value, request.steps, request.is_range, request.limit).with_notes(warnings, infos))
 }
 
