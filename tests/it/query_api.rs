@@ -36,6 +36,46 @@ wait_seconds_sum 4.5
 wait_seconds_count 3
 ";
 
+const RULES: &str = "\
+groups:
+  - name: <api>
+    interval: 1s
+    limit: 10
+    rules:
+      - record: jobs:sum
+        expr: sum by (state) (jobs) > 1
+        labels: {a: <b>}
+      - alert: Many
+        expr: jobs > 20
+        for: 1h
+        keep_firing_for: 5m
+        labels: {severity: page}
+        annotations: {text: '{{ $value }} <jobs>'}
+      - alert: Ambiguous
+        expr: jobs * on (partition) jobs
+  - name: other
+    interval: 2s
+    rules:
+      - record: one
+        expr: vector(1)
+";
+
+/// What is asked of the rules; no order of groups but by file and name, no token.
+const OF_RULES: [&str; 12] = [
+    "rules",
+    "rules?type=alert",
+    "rules?type=record",
+    "rules?type=other",
+    "rules?rule_name[]=Many&rule_name[]=one",
+    "rules?rule_group[]=other",
+    "rules?file[]=none",
+    "rules?exclude_alerts=true",
+    "rules?exclude_alerts=perhaps",
+    "rules?group_limit=0",
+    "rules?group_next_token=x",
+    "alerts",
+];
+
 /// Parameters of the two paths; `T` is the time of the samples.
 const QUESTIONS: [(&str, &str); 39] = [
     ("query", "query=jobs&time=T"),
@@ -97,10 +137,11 @@ impl Pair {
         let job = format!("  - job_name: page\n    static_configs:\n      - targets: [\"127.0.0.1:{port}\"]\n");
         let site = Site::new();
         site.issue("alpha");
-        let gateway = site.start_gateway(&site.gateway_config(&["alpha"], ""));
+        let rules = format!("rule_files: [\"{}\"]\n", site.write("rules.yml", RULES).display());
+        let gateway = site.start_gateway(&site.gateway_config(&["alpha"], &rules));
         let collector = site.start_collector(&site.collector_config("alpha", &job));
         let labels = "        labels: {cluster: alpha, environment: test}\n";
-        let prometheus = Prometheus::start(&site, "beside", &format!("{job}{labels}"));
+        let prometheus = Prometheus::start(&site, "beside", &format!("{job}{labels}{rules}"));
         let pair = Pair { site, prometheus, time, _processes: [gateway, collector] };
         for port in pair.ports() {
             wait_for("the page's series", || {
@@ -186,9 +227,41 @@ fn statuses_headers_and_bodies_are_prometheus_own() {
         }
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+    rules_and_alerts_are_shown_alike(&pair);
     what_is_not_kept_is_warned_of(&pair);
     answers_are_compressed(&pair);
     the_command_prints_what_promtool_prints(&pair);
+}
+
+/// An answer without what each program measures and when it did.
+fn masked(body: &str) -> String {
+    let mut masked = body.to_owned();
+    for key in ["\"evaluationTime\":", "\"lastEvaluation\":", "\"activeAt\":"] {
+        let mut parts = masked.split(key);
+        let mut kept = parts.next().unwrap_or_default().to_owned();
+        parts.for_each(|part| kept.push_str(&part[part.find([',', '}']).unwrap_or(part.len())..]));
+        masked = kept;
+    }
+    masked
+}
+
+fn rules_and_alerts_are_shown_alike(pair: &Pair) {
+    let ask = |port: u16, path: &str| http::get(port, &format!("/api/v1/{path}"));
+    for port in pair.ports() {
+        wait_for("every rule to be evaluated", || {
+            let body = ask(port, "rules").1;
+            (!body.contains("\"unknown\"") && body.contains("\"pending\"")).then_some(())
+        });
+    }
+    for path in OF_RULES {
+        let [ours, theirs] = pair.ports().map(|port| ask(port, path));
+        assert_eq!((ours.0, masked(&ours.1)), (theirs.0, masked(&theirs.1)), "{path}");
+    }
+    let first = ask(pair.site.http_port, "rules?group_limit=1").1;
+    let token = first.split("\"groupNextToken\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+    let second = ask(pair.site.http_port, &format!("rules?group_limit=1&group_next_token={token}")).1;
+    assert!(first.contains("Many") && !first.contains("\"one\""), "{first}");
+    assert!(second.contains("\"one\"") && !second.contains("groupNextToken"), "{second}");
 }
 
 /// A gateway that no rule and no `history` told to keep samples has the newest ones.

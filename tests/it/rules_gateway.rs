@@ -55,7 +55,7 @@ fn results_are_served_and_end_with_their_rule() {
     let group = &answer["data"]["groups"][0];
     assert_eq!(
         (status, &answer["status"], &group["name"], &group["interval"]),
-        (200, &"success".into(), &"g".into(), &1.0.into())
+        (200, &"success".into(), &"g".into(), &1.into())
     );
     assert_eq!(group["rules"].as_array().map(Vec::len), Some(1), "{body}");
     let rule = &group["rules"][0];

@@ -47,6 +47,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/metrics", "every live series of the site with type and help; /metrics/CLUSTER for one cluster"),
     ("/metrics/self", "the gateway's own metrics"),
     ("/api/v1/query?query=up", "PromQL, as Prometheus's API has it; query_range for a range"),
+    ("/api/v1/rules", "the rules and how they fared; /api/v1/alerts for what is active"),
     ("/-/healthy", "200 while the process answers"),
     ("/-/ready", "200 once every cluster has pushed or had its time to"),
 ];

@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 
+use crate::model::Labels;
 use crate::promql::histogram::FloatHistogram;
 
 /// From this magnitude on a value has an exponent.
@@ -54,6 +55,20 @@ fn write_escape(out: &mut Vec<u8>, char: char) {
         '\t' => out.extend_from_slice(b"\\t"),
         other => write!(out, "\\u{:04x}", u32::from(other)).expect("a vector takes everything"),
     }
+}
+
+/// Appends a label set.
+pub(super) fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
+    out.push(b'{');
+    for (at, (name, value)) in labels.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_text(out, name, Escapes::Plain);
+        out.push(b':');
+        write_text(out, value, Escapes::Plain);
+    }
+    out.push(b'}');
 }
 
 /// Appends a list of texts with a comma and its name before it, unless it is empty.

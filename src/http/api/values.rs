@@ -6,7 +6,9 @@
 
 use std::io::Write as _;
 
-use super::json::{Escapes, write_histogram, write_list, write_plain, write_text, write_time, write_value};
+use super::json::{
+    Escapes, write_histogram, write_labels, write_list, write_plain, write_text, write_time, write_value,
+};
 use crate::model::{Labels, Timestamp};
 use crate::promql::{Cell, RangeSeries, Steps, Value, Vector};
 
@@ -161,19 +163,6 @@ fn live_rows(vector: &Vector, steps: &Steps, is_range: bool) -> Vec<u32> {
 /// Pairs compare one after the other, names before values; who ends first is first.
 fn sort_key(labels: &Labels) -> Vec<(String, String)> {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
-    out.push(b'{');
-    for (at, (name, value)) in labels.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_text(out, name, Escapes::Plain);
-        out.push(b':');
-        write_text(out, value, Escapes::Plain);
-    }
-    out.push(b'}');
 }
 
 fn write_series(out: &mut Vec<u8>, series: &RangeSeries) {
