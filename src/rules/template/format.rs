@@ -324,15 +324,15 @@ mod tests {
 
     #[test]
     fn verbs_flags_widths_and_precisions() {
-        let (float, int, text) = (Value::Float(3.14159), Value::Int(42), Value::from("né"));
+        let (float, int, text) = (Value::Float(1.23456), Value::Int(42), Value::from("né"));
         for (format, value, expected) in [
-            ("%.2f", &float, "3.14"),
-            ("%8.3f|", &float, "   3.142|"),
-            ("%-8.3f|", &float, "3.142   |"),
-            ("%08.3f", &float, "0003.142"),
-            ("%+.1e", &float, "+3.1e+00"),
-            ("%v", &float, "3.14159"),
-            ("%d", &float, "%!d(float64=3.14159)"),
+            ("%.2f", &float, "1.23"),
+            ("%8.3f|", &float, "   1.235|"),
+            ("%-8.3f|", &float, "1.235   |"),
+            ("%08.3f", &float, "0001.235"),
+            ("%+.1e", &float, "+1.2e+00"),
+            ("%v", &float, "1.23456"),
+            ("%d", &float, "%!d(float64=1.23456)"),
             ("%5d|", &int, "   42|"),
             ("%05d", &int, "00042"),
             ("%x %[1]X %#[1]x", &int, "2a 2A 0x2a"),
