@@ -82,7 +82,7 @@ pub enum Command {
     /// Try out rules on series that a file gives.
     Test(test::Args),
     /// Evaluate a PromQL expression on a server: at one time, or over a range.
-    Query(query::Args),
+    Query(Box<query::Args>),
     /// Print the completion script of a shell.
     Completions(man::CompletionsArgs),
     /// Write the manual pages.
@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(args),
         Command::Check(args) => check::run(args),
         Command::Test(args) => test::run(args),
-        Command::Query(args) => query::run(args),
+        Command::Query(args) => query::run(*args),
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::manual(args),
     }

@@ -93,7 +93,7 @@ pub(super) fn write_time(out: &mut Vec<u8>, at_ms: i64) {
     }
     let millis = at_ms.unsigned_abs();
     out.extend_from_slice(itoa::Buffer::new().format(millis / 1000).as_bytes());
-    if millis % 1000 != 0 {
+    if !millis.is_multiple_of(1000) {
         // Zeros at the end stand: `0.100`, as there.
         write!(out, ".{:03}", millis % 1000).expect("a vector takes everything");
     }
