@@ -108,4 +108,9 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
     for (nth, selector) in http.metrics.matches.iter().enumerate() {
         found.take(&["http", "metrics", "match", &nth.to_string()], parse_selector(selector));
     }
+    for (key, series) in [("series", &config.history.series), ("recorded", &config.history.recorded)] {
+        for (nth, one) in series.iter().enumerate() {
+            found.take(&["history", key, &nth.to_string(), "match"], parse_selector(&one.selector));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `fedgate gateway`: the command; the role itself is assembled in [`role`].
 
+mod history;
 mod reload;
 pub mod role;
 

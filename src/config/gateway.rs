@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::alerting::{AlertingConfig, RulesConfig};
+use super::history::HistoryConfig;
 use super::inventory::ClusterConfig;
 use super::listener::ListenerTlsConfig;
 use super::text::{ByteSize, LabelMap, Secret, UrlText, duration};
@@ -32,6 +33,8 @@ pub struct GatewayConfig {
     pub rules: RulesConfig,
     /// Where alerts go.
     pub alerting: AlertingConfig,
+    /// What is kept of the past.
+    pub history: HistoryConfig,
     /// Bounds over all clusters.
     pub limits: GatewayLimits,
 }

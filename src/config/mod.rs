@@ -15,6 +15,7 @@ mod fault;
 mod files;
 mod gateway;
 mod groups;
+mod history;
 mod inventory;
 mod layers;
 mod listener;
@@ -36,6 +37,7 @@ pub use gateway::{
     PushListenerConfig, PushTlsConfig, QueryConfig,
 };
 pub use groups::parse_static_configs;
+pub use history::{HistoryConfig, HistorySeries};
 pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};
 pub use layers::Environment;
 pub use listener::{ClientAuthType, ListenerTlsConfig};

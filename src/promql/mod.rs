@@ -17,6 +17,7 @@ pub mod function;
 pub mod histogram;
 mod kept;
 mod keys;
+mod needs;
 mod notes;
 pub mod over_time;
 pub mod parse;
@@ -35,6 +36,7 @@ mod subquery;
 mod value;
 
 pub use engine::{Engine, Outcome};
+pub use needs::needs;
 pub use notes::{Annotation, Annotations, Budget, EvalError, Severity};
 pub use parse::{ParseError, ParseOptions, parse, place};
 pub use plan::Plan;

@@ -17,7 +17,7 @@ use super::history::{Scraped, TargetHistory};
 use super::inventory::{CLUSTER, Inventory};
 use super::layout::{IndexedChunk, Layout, Layouts};
 use super::pick::Unsaid;
-use super::view::TargetView;
+use super::view::{DepartedTarget, TargetView};
 use crate::model::{
     HISTOGRAM_NAN, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, Metadata, NativeHistogram, Timestamp,
 };
@@ -63,9 +63,25 @@ pub enum RecordError {
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
     /// Held while results are taken or the inventory changes.
-    rules: Mutex<BTreeMap<RuleId, RecordedRule>>,
-    /// What readers see, by rule; replaced under the mutex.
-    shown: ArcSwap<Vec<Arc<TargetView>>>,
+    rules: Mutex<Rules>,
+    /// What readers see; replaced under the mutex.
+    shown: ArcSwap<ShownRecords>,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
+    rules: BTreeMap<RuleId, RecordedRule>,
+    /// What is kept of rules that are gone.
+    departed: BTreeMap<RuleId, TargetHistory>,
+}
+
+/// What readers see of all rules.
+#[derive(Debug, Default)]
+pub(super) struct ShownRecords {
+    /// By rule.
+    pub(super) targets: Vec<Arc<TargetView>>,
+    /// Of rules that are gone.
+    pub(super) departed: Vec<DepartedTarget>,
 }
 
 #[derive(Debug, Default)]
@@ -82,18 +98,18 @@ struct RecordedRule {
 }
 
 impl Recorded {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RuleId, RecordedRule>> {
+    fn lock(&self) -> MutexGuard<'_, Rules> {
         // A panic may leave a half-changed rule: it begins anew.
         self.rules.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
             let mut rules = poisoned.into_inner();
-            rules.clear();
+            *rules = Rules::default();
             self.rules.clear_poison();
             rules
         })
     }
 
-    /// Every rule's results, by rule.
-    pub(super) fn shown(&self) -> Arc<Vec<Arc<TargetView>>> {
+    /// Every rule's results.
+    pub(super) fn shown(&self) -> Arc<ShownRecords> {
         self.shown.load_full()
     }
 
@@ -106,39 +122,56 @@ impl Recorded {
         (shared, inventory): (&Shared, &Inventory),
     ) -> Result<(), RecordError> {
         let mut rules = self.lock();
-        let rule = rules.entry(id.clone()).or_default();
+        let rules = &mut *rules;
+        let departed = &mut rules.departed;
+        let rule = rules.rules.entry(id.clone()).or_insert_with(|| RecordedRule {
+            history: departed.remove(id).unwrap_or_default(),
+            ..RecordedRule::default()
+        });
         if let Some(last) = rule.view.as_ref().map(|view| view.started).filter(|last| *last >= at) {
             return Err(RecordError::OutOfOrder { at, last });
         }
         rule.record(at, series, &shared.layouts, inventory)?;
         rule.remember(shared);
-        self.publish(&rules);
+        rules.departed.retain(|_, history| !history.is_over(at));
+        self.publish(rules);
         Ok(())
     }
 
     /// Ends all series of the rules that `keeps` does not name.
-    pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool) {
+    pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool, shared: &Shared) {
         let mut rules = self.lock();
-        rules.retain(|id, _| keeps(id));
+        let gone: Vec<RuleId> = rules.rules.keys().filter(|id| !keeps(id)).cloned().collect();
+        for id in gone {
+            let rule = rules.rules.remove(&id);
+            if let Some(mut history) = rule.map(|rule| rule.history).filter(|history| !history.is_empty()) {
+                history.depart(&Unsaid { target: &Labels::empty(), policy: None }, &shared.usage);
+                rules.departed.insert(id, history);
+            }
+        }
         self.publish(&rules);
     }
 
     /// Follows a change of what is kept.
     pub(super) fn keep(&self, shared: &Shared) {
         let mut rules = self.lock();
-        rules.values_mut().for_each(|rule| rule.remember(shared));
+        rules.rules.values_mut().for_each(|rule| rule.remember(shared));
         self.publish(&rules);
     }
 
     /// Clusters' labels may have changed.
     pub(super) fn set_inventory(&self, layouts: &Layouts, inventory: &Inventory) {
         let mut rules = self.lock();
-        rules.values_mut().for_each(|rule| rule.show_anew(layouts, inventory));
+        rules.rules.values_mut().for_each(|rule| rule.show_anew(layouts, inventory));
         self.publish(&rules);
     }
 
-    fn publish(&self, rules: &BTreeMap<RuleId, RecordedRule>) {
-        self.shown.store(Arc::new(rules.values().filter_map(|rule| rule.view.clone()).collect()));
+    fn publish(&self, rules: &Rules) {
+        let targets = rules.rules.values().filter_map(|rule| rule.view.clone()).collect();
+        let departed = rules.departed.values();
+        let departed =
+            departed.map(|history| DepartedTarget { labels: Arc::default(), history: history.shown().clone() });
+        self.shown.store(Arc::new(ShownRecords { targets, departed: departed.collect() }));
     }
 }
 

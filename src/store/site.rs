@@ -105,16 +105,17 @@ impl Store {
 
     /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known.
     pub fn retain_rules(&self, keeps: impl Fn(&RuleId) -> bool) {
-        self.recorded.retain(keeps);
+        self.recorded.retain(keeps, &self.shared);
     }
 
     /// Says whose samples are kept from now on, and how long; what is kept already stays as far as it is still wanted.
     pub fn keep(&self, keeps: Vec<Keep>) {
         let _alone = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.shared.keeper.load().keeps() == keeps {
+        let keeper = Keeper::new(keeps);
+        if self.shared.keeper.load().keeps() == keeper.keeps() {
             return;
         }
-        self.shared.keeper.store(Arc::new(Keeper::new(keeps)));
+        self.shared.keeper.store(Arc::new(keeper));
         self.by_name.load_full().iter().for_each(|cluster| cluster.keep(&self.shared));
         self.recorded.keep(&self.shared);
     }
@@ -163,7 +164,9 @@ impl Store {
             site.clusters.push(SiteCluster { policy: view.policy.clone(), facts, generation: view.generation });
         }
         let recorded = self.recorded.shown();
-        site.targets.extend(recorded.iter().map(|target| SiteTarget { cluster: NO_CLUSTER, target: target.clone() }));
+        site.departed.extend(recorded.departed.iter().map(|target| (NO_CLUSTER, target.clone())));
+        site.targets
+            .extend(recorded.targets.iter().map(|target| SiteTarget { cluster: NO_CLUSTER, target: target.clone() }));
         site
     }
 }

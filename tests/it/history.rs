@@ -296,6 +296,43 @@ fn recorded_series_have_a_history_of_their_own() {
         let series = series.map(|(n, _)| (labels(n), RecordedSample::Float(f64::from(at))));
         gateway.store.record(&rule, Timestamp(gateway.now()), series).unwrap();
     }
-    let counts: Vec<usize> = range(&gateway, &cache, i64::MIN, gateway.now()).0.values().map(Vec::len).collect();
-    assert_eq!(counts, [70, 46]);
+    let counts =
+        || -> Vec<usize> { range(&gateway, &cache, i64::MIN, gateway.now()).0.values().map(Vec::len).collect() };
+    assert_eq!(counts(), [70, 46]);
+    gateway.store.retain_rules(|_| false);
+    assert_eq!(counts(), [70, 46], "the rule is gone, what it gave is kept");
+    let other = RuleId { group: "g".into(), rule: 1 };
+    gateway.pass(30);
+    let series = [(labels("a"), RecordedSample::Float(1.0))];
+    gateway.store.record(&other, Timestamp(gateway.now()), series).unwrap();
+    assert_eq!(counts(), [1, 46], "another rule gives the series now");
+}
+
+/// Counters that change at two scrapes of five, and gauges that do not.
+fn page_at(scrape: u64, series: u64) -> String {
+    let value = |series: u64| match series % 5 {
+        0 => (series * 7_919 + scrape * (1_000 + series % 97)) as f64,
+        1 => (series * 31 + scrape * (series % 13 + 1)) as f64 / 100.0,
+        _ => series as f64 / 8.0,
+    };
+    (0..series).map(|series| format!("m{{n=\"{series}\"}} {}\n", value(series))).collect()
+}
+
+#[test]
+fn five_minutes_take_at_most_sixty_bytes_a_series() {
+    const SERIES: u64 = 1_000;
+    let gateway = Gateway::new([policy("alpha")]);
+    gateway.store.keep(vec![keep(all(), 5)]);
+    let mut collector = Collector::new(1, START);
+    let mut most = 0;
+    for scrape in 0..32 {
+        gateway.pass(15);
+        collector.scrape(&[("job", "x")], gateway.now(), &page_at(scrape, SERIES));
+        gateway.take("alpha", &mut collector);
+        most = most.max(gateway.store.history().bytes / SERIES as usize);
+    }
+    println!("{most} bytes a series at most");
+    assert!(most <= 60, "{most} bytes a series");
+    let (found, is_beyond) = range(&gateway, &SelectionCache::new(), gateway.now() - 300_000, gateway.now());
+    assert!(found.values().all(|samples| samples.len() == 20) && !is_beyond);
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use super::history;
 use super::role::{load_access, load_tls};
 use crate::cli::start::{StartError, note_reload};
 use crate::config::{GatewayConfig, load_gateway};
@@ -89,10 +90,12 @@ impl Reloadable {
             .map_err(|fault| fault.to_string())?;
         let options = reader_options(&config)?;
         let rules = manager::load(&config, &external_url(&config))?;
+        let kept = history::configured(&config.history)?;
         self.take_certificates(&config)?;
         self.readers.options.store(Arc::new(options));
         self.queries.options.store(Arc::new(query_options(&config)));
         self.receiver.set_inventory(inventory);
+        history::keep(&self.readers.store, &config, kept, &rules);
         self.access.store(Arc::new(access));
         if let Some(manager) = self.rules.get() {
             manager.take(rules);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::history;
 use super::reload::{Reloadable, external_url};
 use crate::cli::start::{self, ListenerNames, Origin, StartError};
 use crate::config::GatewayConfig;
@@ -29,7 +30,7 @@ use crate::rules::metrics as rule_metrics;
 use crate::rules::storage::SiteStorage;
 use crate::runtime::{CpuPool, Shutdown, Stage, Tasks, clock, cores};
 use crate::snapshot::FrameLimits;
-use crate::store::Store;
+use crate::store::{HistoryTotals, Store};
 use crate::telemetry::{GatewayMetrics, Kind, Registry};
 use crate::tls::{ServerFiles, ServerTls};
 
@@ -80,6 +81,8 @@ impl Gateway {
         let parts = Reloadable::new(&config, receiver.clone(), metrics, store.clone(), pools)?;
 
         let rules = manager::load(&config, &external_url(&config)).map_err(StartError::Rules)?;
+        let kept = history::configured(&config.history).map_err(StartError::Pages)?;
+        history::keep(&store, &config, kept, &rules);
         let push_limits = ServerLimits::of_push(&config.push.limits);
         let push = Server::bind(&config.push.listen, Some(parts.push_tls.clone()), push_limits).await?;
         let readers =
@@ -193,6 +196,11 @@ fn register_parts(registry: &mut Registry, parts: &Reloadable, pool: &CpuPool) {
         Kind::Counter,
         move |emit| emit.series(&[], readers.samples_left_out() as f64),
     );
+    let store = &parts.readers.store;
+    history_fact(registry, store, "bytes", "Memory that the history takes", |totals| totals.bytes as f64);
+    history_fact(registry, store, "samples", "Samples that the history holds", |totals| totals.samples as f64);
+    let help = "How much of its time the history is kept: 1, or less where history.memory_max does not suffice";
+    history_fact(registry, store, "kept_ratio", help, |totals| totals.share);
     let listeners: Vec<(&str, Arc<ServerTls>)> = std::iter::once(("push", parts.push_tls.clone()))
         .chain(parts.readers_tls.clone().map(|tls| ("readers", tls)))
         .collect();
@@ -233,14 +241,31 @@ fn register_parts(registry: &mut Registry, parts: &Reloadable, pool: &CpuPool) {
     );
 }
 
+fn history_fact(
+    registry: &mut Registry,
+    store: &Arc<Store>,
+    what: &str,
+    help: &'static str,
+    fact: fn(&HistoryTotals) -> f64,
+) {
+    let (name, store) = (format!("fedgate_gateway_history_{what}"), store.clone());
+    registry.derive(&name, help, Kind::Gauge, move |emit| emit.series(&[], fact(&store.history())));
+}
+
 fn sweep(tasks: &Tasks, store: Arc<Store>, pool: CpuPool) {
     let stop = tasks.stop().clone();
     tasks.spawn("sweep", async move {
         let key: Arc<str> = Arc::from("sweep");
+        let mut was_short = false;
         while !start::sleeps_until(&stop, SWEEP_INTERVAL).await {
-            let store = store.clone();
+            let swept = store.clone();
             // A full pool only means that the next sweep frees more.
-            let _ = pool.run(&key, move || store.sweep(clock::monotonic())).await;
+            let _ = pool.run(&key, move || swept.sweep(clock::monotonic())).await;
+            let is_short = store.history().share < 1.0;
+            if is_short && !was_short {
+                tracing::warn!("history takes more than history.memory_max and is kept for a shorter time");
+            }
+            was_short = is_short;
         }
     });
 }

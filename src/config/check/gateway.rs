@@ -12,13 +12,17 @@ use super::relabel::check_steps;
 use crate::config::report::At;
 use crate::config::{
     AlertingConfig, ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits,
-    ListenerTlsConfig, PushLimits, PushListenerConfig, QueryConfig,
+    HistoryConfig, ListenerTlsConfig, PushLimits, PushListenerConfig, QueryConfig,
 };
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// A series of which nothing came for a day has ended, whatever its readers say.
 const LOOKBACK_MAX: Duration = Duration::from_secs(86_400);
+/// Beyond it a database is the better place.
+const HISTORY_MAX: Duration = Duration::from_secs(31 * 86_400);
+const HISTORY_BYTES_MIN: ByteSize = ByteSize::mib(1);
+const HISTORY_BYTES_MAX: ByteSize = ByteSize(1 << 44);
 const CONNECTIONS_MAX: usize = 1_000_000;
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 const QUEUE_MAX: usize = 10_000_000;
@@ -32,6 +36,7 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_query(&config.query, &at.key("query"));
     check_rules(config, at);
     check_alerting(&config.alerting, &at.key("alerting"));
+    check_history(&config.history, &at.key("history"));
     check_limits(&config.limits, &at.key("limits"));
     let (push, http) = (&config.push.listen, &config.http.listen);
     at.key("http").key("listen").require(push != http, "push.listen has this address already");
@@ -57,6 +62,17 @@ fn check_alerting(alerting: &AlertingConfig, at: &At<'_>) {
         check_duration(alertmanager.timeout, WAIT_MIN, WAIT_MAX, &at.key("timeout"));
         check_steps(&alertmanager.relabel_configs, &at.key("relabel_configs"));
         check_steps(&alertmanager.alert_relabel_configs, &at.key("alert_relabel_configs"));
+    }
+}
+
+fn check_history(history: &HistoryConfig, at: &At<'_>) {
+    check_range(history.memory_max, HISTORY_BYTES_MIN, HISTORY_BYTES_MAX, &at.key("memory_max"));
+    for (key, series) in [("series", &history.series), ("recorded", &history.recorded)] {
+        for (number, one) in series.iter().enumerate() {
+            let at = at.key(key).index(number);
+            at.key("match").require(!one.selector.is_empty(), "required");
+            check_duration(one.duration, WAIT_MIN, HISTORY_MAX, &at.key("for"));
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::model::{Labels, METRIC_NAME, MatchOp, Matcher};
+use crate::model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
+use crate::snapshot::CHUNK_SLOTS;
 use crate::store::facts::SCRAPE_FAMILIES;
 use crate::store::layout::IndexedChunk;
 use crate::store::pick::Unsaid;
@@ -23,16 +24,27 @@ pub struct Keep {
     pub is_of_recorded: bool,
 }
 
-/// Times that are kept, in minutes; longer ones are whole days.
-const KEEP_MINUTES: [i64; 12] = [0, 2, 5, 10, 15, 30, 60, 120, 240, 480, 720, 1440];
 const MINUTE_MS: i64 = 60_000;
-const DAY_MS: i64 = 1440 * MINUTE_MS;
+/// Times that are kept are whole minutes with so many significant binary digits: each other time is another strip.
+const DIGITS: u32 = 4;
 
 /// The time that is kept for one that is asked for, in milliseconds.
 fn rounded(duration: Duration) -> i64 {
-    let asked = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    let kept = KEEP_MINUTES.iter().map(|minutes| minutes * MINUTE_MS).find(|kept| *kept >= asked);
-    kept.unwrap_or_else(|| asked.saturating_add(DAY_MS - 1) / DAY_MS * DAY_MS)
+    let asked = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2).min(i64::MAX / 4);
+    let minutes = (asked + MINUTE_MS - 1) / MINUTE_MS;
+    let unit = 1 << (i64::BITS - minutes.leading_zeros()).saturating_sub(DIGITS);
+    (minutes + unit - 1) / unit * unit * MINUTE_MS
+}
+
+/// Rules ask for the same series again and again: of each selector the longest, in a fixed order.
+fn longest_of_each(keeps: Vec<Keep>) -> Vec<Keep> {
+    let mut longest: BTreeMap<(String, bool), Keep> = BTreeMap::new();
+    for keep in keeps {
+        let key = (format!("{:?}", keep.matchers), keep.is_of_recorded);
+        let known = longest.entry(key).or_insert_with(|| keep.clone());
+        known.duration = known.duration.max(keep.duration);
+    }
+    longest.into_values().collect()
 }
 
 /// All of them, made ready.
@@ -45,11 +57,15 @@ pub(in crate::store) struct Keeper {
     others: Vec<u16>,
 }
 
-/// A chunk's slots that are kept, by the time.
+/// In place of a time.
+const NOT_KEPT: i64 = -1;
+
+/// A chunk's slots that are kept, by the time; ascending.
 pub(super) type KeptSlots = BTreeMap<i64, Vec<u8>>;
 
 impl Keeper {
     pub(in crate::store) fn new(keeps: Vec<Keep>) -> Keeper {
+        let keeps = longest_of_each(keeps);
         let mut keeper = Keeper::default();
         for (number, keep) in keeps.iter().enumerate().take(usize::from(u16::MAX)) {
             let name = keep.matchers.iter().find(|one| one.name == METRIC_NAME && one.op == MatchOp::Equal);
@@ -79,20 +95,22 @@ impl Keeper {
 
     /// The slots of a chunk that are kept.
     pub(super) fn slots(&self, chunk: &IndexedChunk, unsaid: &Unsaid<'_>) -> KeptSlots {
-        let mut longest: BTreeMap<u8, i64> = BTreeMap::new();
+        let mut longest = [NOT_KEPT; CHUNK_SLOTS];
         let mut filters: HashMap<u16, Filter> = HashMap::new();
         for (name, run) in chunk.names().iter().zip(chunk.runs()) {
             for number in self.of_name(name, unsaid.policy.is_none()) {
                 let filter = filters.entry(number).or_insert_with(|| self.filter(number, chunk, unsaid));
                 let keep_ms = rounded(self.keeps[usize::from(number)].duration);
                 for slot in chunk.slots_of(run).iter().filter(|slot| filter.passes(chunk, usize::from(**slot))) {
-                    let longest = longest.entry(*slot).or_insert(keep_ms);
+                    let longest = &mut longest[usize::from(*slot)];
                     *longest = keep_ms.max(*longest);
                 }
             }
         }
         let mut kept = KeptSlots::new();
-        longest.into_iter().for_each(|(slot, keep_ms)| kept.entry(keep_ms).or_default().push(slot));
+        for (slot, keep_ms) in longest.into_iter().enumerate().filter(|(_, keep_ms)| *keep_ms != NOT_KEPT) {
+            kept.entry(keep_ms).or_default().push(slot as u8);
+        }
         kept
     }
 
@@ -118,7 +136,7 @@ impl Keeper {
     /// The series of a target's scrapes that are kept: their number in [`SCRAPE_FAMILIES`] and the time.
     pub(super) fn facts(&self, unsaid: &Unsaid<'_>) -> Vec<(u8, i64)> {
         let Some(policy) = unsaid.policy else { return Vec::new() };
-        let mut builder = crate::model::LabelsBuilder::from_labels(&policy.labels);
+        let mut builder = LabelsBuilder::from_labels(&policy.labels);
         unsaid.target.iter().for_each(|(name, value)| {
             builder.set(name, value);
         });
@@ -138,6 +156,6 @@ mod tests {
     fn times_are_rounded_up_to_a_few() {
         let seconds = [0, 1, 300, 301, 86_400, 86_401, 7 * 86_400];
         let kept: Vec<i64> = seconds.iter().map(|asked| rounded(Duration::from_secs(*asked)) / 1000).collect();
-        assert_eq!(kept, [0, 120, 300, 600, 86_400, 2 * 86_400, 7 * 86_400]);
+        assert_eq!(kept, [0, 60, 300, 360, 92_160, 92_160, 614_400]);
     }
 }
