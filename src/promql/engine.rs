@@ -69,7 +69,6 @@ impl Engine {
         let value = evaluator.whole(expr);
         plan.forget_dead();
         let value = value?;
-        evaluator.warn_of_source(expr);
         Ok(Outcome { value, annotations: evaluator.into_annotations(), steps })
     }
 }

@@ -53,12 +53,6 @@ impl<'a> Evaluator<'a> {
         self.annotations.borrow_mut().merge(annotations);
     }
 
-    /// What the source has to say of what was read.
-    pub(super) fn warn_of_source(&self, expr: &Expr) {
-        let warnings = self.source.warnings();
-        warnings.into_iter().for_each(|warning| self.annotate(Severity::Warning, expr.span, warning));
-    }
-
     /// The expression that the query is: it alone may be a range of samples, of an instant query.
     pub(super) fn whole(&self, expr: &Expr) -> Result<Value, EvalError> {
         let inner = unwrapped(expr);

@@ -53,8 +53,7 @@ pub(super) struct Block {
 #[inline]
 fn whole(value: f64, places: usize) -> Option<i64> {
     let scaled = value * POWERS[places];
-    // Written so that a NaN is refused.
-    if !(scaled.abs() < WHOLE_LIMIT) {
+    if scaled.is_nan() || scaled.abs() >= WHOLE_LIMIT {
         return None;
     }
     let whole = (scaled + ROUNDER).to_bits() as i64 - ROUNDER.to_bits() as i64;

@@ -126,24 +126,20 @@ impl Strip {
     }
 
     fn block_rows(&self) -> usize {
-        match self.keep_ms {
-            ..=SHORT_KEEP_MS => BLOCK_ROWS[0],
-            ..=MIDDLE_KEEP_MS => BLOCK_ROWS[1],
-            _ => BLOCK_ROWS[2],
-        }
+        let longer = [SHORT_KEEP_MS, MIDDLE_KEEP_MS].iter().filter(|keep_ms| self.keep_ms > **keep_ms).count();
+        BLOCK_ROWS[longer]
     }
 
     /// Lets go of what is not later than `time`, but of the newest samples; one more row is about to come.
     fn forget_before(&mut self, time: i64) {
         let is_old = |block: &Arc<Block>| block.times().last().is_some_and(|last| *last <= time);
         let old = self.blocks.iter().take_while(|block| is_old(block)).count();
-        let blocks = self.blocks.drain(..old);
-        let dropped = blocks.last().and_then(|block| block.times().last().copied());
+        let dropped = self.blocks.drain(..old).next_back().and_then(|block| block.times().last().copied());
         self.dropped = dropped.unwrap_or(self.dropped);
         if self.blocks.is_empty() {
             let most = self.head.len().saturating_sub(NEWEST - 1);
             let old = self.head.iter().take_while(|row| row.time <= time).count();
-            let dropped = self.head.drain(..old.min(most)).last().map(|row| row.time);
+            let dropped = self.head.drain(..old.min(most)).next_back().map(|row| row.time);
             self.dropped = dropped.unwrap_or(self.dropped);
         }
         let oldest = self.oldest().unwrap_or(i64::MIN);
