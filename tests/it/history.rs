@@ -106,7 +106,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let value = prop_oneof![
         4 => (0u32..50).prop_map(|whole| f64::from(whole) / 4.0),
-        1 => any::<u64>().prop_map(|bits| f64::from_bits(bits)).prop_filter("pages have one NaN", |value| !value.is_nan()),
+        1 => any::<u64>().prop_map(f64::from_bits).prop_filter("pages have one NaN", |value| !value.is_nan()),
     ];
     let page = prop::collection::btree_map(0u8..16, value, 0..16);
     prop_oneof![
@@ -240,7 +240,7 @@ proptest! {
             }
             prop_assert!(!is_beyond);
         }
-        let (bytes, _) = (site.gateway.store.history().bytes, ());
+        let bytes = site.gateway.store.history().bytes;
         prop_assert!(bytes < 64 << 10, "{} bytes for 48 series", bytes);
     }
 }
