@@ -233,7 +233,7 @@ impl<'a> Work<'a> {
         target.shown.column.resize(schema.slots());
         target.states.resize_with(new, ChunkState::fresh);
         if !target.shown.beside.is_empty() {
-            sparse::forget(Arc::make_mut(&mut target.shown.beside), new, &redefined);
+            sparse::forget(Arc::make_mut(&mut target.shown.beside), schema.slots(), &redefined);
             let bytes = target.shown.beside.histograms.iter().map(|(_, sample)| weight(sample)).sum();
             self.changes.histogram_bytes -= std::mem::replace(&mut target.histogram_bytes, bytes) - bytes;
         }

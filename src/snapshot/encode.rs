@@ -81,7 +81,7 @@ impl Target {
         for (at, slots) in &redefined {
             self.states[*at].forget(slots, &mut self.values[*at]);
         }
-        sparse::forget(&mut self.beside, chunks, &redefined);
+        sparse::forget(&mut self.beside, schema.slots(), &redefined);
         self.schema = schema.clone();
     }
 

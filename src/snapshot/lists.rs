@@ -120,7 +120,9 @@ impl ListReader<'_> {
         if which & !ALL != 0 {
             return Err(Malformed::Unknown { what: "list beside a column", found: u64::from(which) });
         }
-        let (range, base) = ((slots.start as u32, slots.end as u32), self.started);
+        // The last chunk has padding behind the schema's end: nothing can stand there.
+        let end = slots.end.min(self.column.len()).max(slots.start);
+        let (range, base) = ((slots.start as u32, end as u32), self.started);
         let mut changed: Vec<u32> = Vec::new();
         let mut after = Lists::default();
         if which & TIMESTAMPS != 0 {

@@ -264,11 +264,12 @@ fn sort<T: Clone>(entries: &[(u32, T)]) -> Sparse<T> {
 }
 
 /// Drops what slots had that now hold another series, or that are behind the end.
-pub(super) fn forget(beside: &mut Beside, chunks: usize, redefined: &[(usize, SlotSet)]) {
+pub(super) fn forget(beside: &mut Beside, end: usize, redefined: &[(usize, SlotSet)]) {
     beside.retain(|slot| {
+        let is_behind = slot as usize >= end;
         let (chunk, slot) = (slot as usize / CHUNK_SLOTS, slot as usize % CHUNK_SLOTS);
         let slots = redefined.iter().find(|(at, _)| *at == chunk).map_or([0; 4], |(_, slots)| *slots);
-        chunk < chunks && slots[slot / 64] >> (slot % 64) & 1 == 0
+        !is_behind && slots[slot / 64] >> (slot % 64) & 1 == 0
     });
 }
 
