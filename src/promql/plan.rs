@@ -22,8 +22,11 @@ pub struct Plan {
     /// By the place of the node in the source.
     derived: Mutex<HashMap<Span, Derived>>,
     relabelled: Mutex<HashMap<Span, Relabelled>>,
-    buckets: Mutex<HashMap<Span, (Weak<Rows>, Arc<BucketRows>)>>,
+    buckets: Mutex<HashMap<Span, RowsBuckets>>,
 }
+
+/// Rows, and which of them are buckets of one histogram.
+type RowsBuckets = (Weak<Rows>, Arc<BucketRows>);
 
 /// Locked while a node works. Who holds one takes no other but that of [`KeyLabels::AllBut`] some.
 pub(super) type SharedSpace = Arc<Mutex<KeySpace>>;

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::approx_constant, reason = "the float below the square root of two is the point")]
     fn bounds_are_those_of_every_other_implementation() {
         for (index, schema, bound) in [
             (0, 0, 1.0),
