@@ -6,7 +6,7 @@
 //!                       └────────── no result ──────────────────────────────────────────────► (none)   15 m
 //! ```
 //!
-//! Invariant: an alert is told by its labels. What has resolved is kept for [`RESOLVED_RETENTION`], so that Alertmanagers that
+//! Invariant: an alert is told by its labels. What has resolved is kept for a quarter of an hour, so that Alertmanagers that
 //! were away or lost it are told again. No clock: time is the evaluation's.
 
 use std::collections::BTreeMap;

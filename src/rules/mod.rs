@@ -1,6 +1,6 @@
 //! Rules: recording and alerting, evaluated group by group on a grid of times.
 //!
-//! [`template`], [`mod@alert`], [`group`] and [`storage`] know no task; unit tests of rules ([`unit`]) run on the same parts as the
+//! [`template`], [`mod@alert`], [`group`] and [`storage`] know no task; unit tests of rules ([`mod@unit`]) run on the same parts as the
 //! gateway, where [`manager`] gives each group its task and [`notify`] tells Alertmanagers. [`packs`] are the rules that
 //! fedgate brings along.
 

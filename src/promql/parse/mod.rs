@@ -1,9 +1,9 @@
 //! Source to tree: what Prometheus 3.5 accepts, and its words with the place for what it refuses.
 //!
 //! The grammar is `promql-parser`'s. It gives no positions, reads some literals otherwise than Prometheus, and knows functions and
-//! keywords of later versions. So the source is cut into tokens here ([`token`]), the parser is shown the structure alone
-//! ([`spell`]), and its tree is walked beside the tokens ([`lower`]), which hold the values and the places; types are
-//! checked on the way ([`check`]). A source that the parser refuses is walked once more for the place ([`fault`]).
+//! keywords of later versions. So the source is cut into tokens here (`token`), the parser is shown the structure alone
+//! (`spell`), and its tree is walked beside the tokens (`lower`), which hold the values and the places; types are
+//! checked on the way (`check`). A source that the parser refuses is walked once more for the place (`fault`).
 //!
 //! The parser's stack does not grow with the source, but everything that walks a tree does: sources are bounded in length and
 //! depth before the parser sees them.

@@ -1,7 +1,7 @@
 //! Templates of alerts' labels and annotations: the part of Go's `text/template` that they use, with the functions and
 //! variables that Prometheus 3.5 gives them.
 //!
-//! Source → [`lex`] → [`parse`] → [`node`] → [`eval`] over [`value`]s. A template is read once, when its rule is loaded, and
+//! Source → `lex` → `parse` → `node` → `eval` over `value`s. A template is read once, when its rule is loaded, and
 //! expanded for each alert at each evaluation; text without an action is only copied. Faults have the words that Go has for
 //! them, places included, because they stand in annotations where users meet them: `<error expanding template: …>`.
 
