@@ -31,7 +31,7 @@ const ALL_GOAL: f64 = 54.0;
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// What the gateway must keep for them beside the newest samples.
-pub(crate) const HISTORY: &str = "history:\n  keep:\n    - match: [\"node_cpu_seconds_total\"]\n      for: 5m\n";
+pub(crate) const HISTORY: &str = "history:\n  series:\n    - {match: node_cpu_seconds_total, for: 5m}\n";
 
 /// Measures one program, loaded with rounds of which the last is at `last`.
 pub(crate) fn measure(
