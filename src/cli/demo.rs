@@ -59,6 +59,9 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("found {text:?}, expected IP-ADDRESS:PORT"))
 }
 
+/// What makes canonical series of the simulated exporters' pages.
+const RULE_PACKS: [&str; 3] = ["slurm-native", "node-exporter", "site"];
+
 /// Runs the site until it is told to stop.
 pub fn run(args: Args) -> ExitCode {
     // Dropped after the shutdown, when nobody reads the certificates any more.
@@ -116,6 +119,7 @@ fn gateway_config(args: &Args, site: &Site, keys: &Keys) -> GatewayConfig {
     config.push.listen = "127.0.0.1:0".to_owned();
     config.push.tls_config = keys.gateway();
     config.push.clusters = site.clusters().map(|cluster| inventory_entry(cluster, args.interval)).collect();
+    config.rule_packs = RULE_PACKS.map(str::to_owned).to_vec();
     // All collectors come from one address here.
     let connections = config.push.limits.connections_max.max(2 * args.clusters as usize);
     config.push.limits.connections_max = connections;

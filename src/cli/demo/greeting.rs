@@ -78,6 +78,7 @@ The site is up: {clusters} clusters, {targets} targets, {series} series. One nod
   Look at      http://{readers}/
   clusters     curl -gs 'http://{readers}/federate?match[]=fedgate_cluster_up'
   Slurm        curl -sG http://{readers}/federate --data-urlencode 'match[]={{job=~\"slurm-.*\",cluster=\"alpha\"}}'
+  recorded     fedgate query {readers} 'slurm:cluster:cpu_utilization'     after two minutes; docs/rules.md names them all
   everything   curl -s http://{readers}/metrics
   the gateway  curl -s http://{readers}/metrics/self
 
