@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::gateway::reload::external_url;
 use super::{counted, print};
 use crate::config::{self, CollectorConfig, Fault, Faults, GatewayConfig, Loaded, Role};
 use crate::http::auth::Access;
 use crate::http::selectors::parse_selector;
+use crate::rules::{manager, packs};
 use crate::runtime::clock;
 use crate::tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
 
@@ -112,5 +114,13 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
         for (nth, one) in series.iter().enumerate() {
             found.take(&["history", key, &nth.to_string(), "match"], parse_selector(&one.selector));
         }
+    }
+    try_rules(config, found);
+}
+
+/// Packs by name and rule files as they are: a fault of a file stands there with its own place.
+fn try_rules(config: &GatewayConfig, found: &mut Found<'_>) {
+    if found.take(&["rule_packs"], packs::load(&config.rule_packs, &config.rules.health_weights)).is_some() {
+        found.take(&["rule_files"], manager::load(config, &external_url(config)));
     }
 }

@@ -1,7 +1,7 @@
 //! `fedgate gateway`: the command; the role itself is assembled in [`role`].
 
 mod history;
-mod reload;
+pub(super) mod reload;
 pub mod role;
 
 use std::path::PathBuf;

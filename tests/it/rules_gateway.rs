@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::site::prometheus::has_peer;
-use crate::site::{Process, Site, free_port, http, wait_for};
+use crate::site::{FEDGATE, Process, Site, free_port, http, wait_for};
 
 fn write_rules(site: &Site, rules: &str) -> PathBuf {
     site.write("rules.yml", &format!("groups:\n  - name: g\n    interval: 1s\n    rules:\n{rules}"))
@@ -65,6 +65,23 @@ fn results_are_served_and_end_with_their_rule() {
     reload(&gateway);
     wait_for("the new rule's result", || (!federated(&site, "site:other").is_empty()).then_some(()));
     assert_eq!(federated(&site, "site:clusters:count"), [""; 0], "the old rule's series have ended");
+}
+
+#[test]
+fn check_config_refuses_the_rules_that_a_start_would_refuse() {
+    let site = Site::new();
+    let check = |more: &str| {
+        let file = config(&site, more);
+        let output = Command::new(FEDGATE).args(["check", "config"]).arg(file).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    write_rules(&site, COUNTS);
+    let (code, said) = check("rule_packs: [slurm-nativ]\n");
+    assert!(code == Some(1) && said.contains("unknown rule pack \"slurm-nativ\""), "{said}");
+    assert_eq!(check("rule_packs: [slurm-native]\n").0, Some(0));
+    write_rules(&site, "      - record: x\n        expr: sum(\n");
+    let (code, said) = check("");
+    assert!(code == Some(1) && said.contains("parse error"), "{said}");
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Reloadable {
 }
 
 /// Where users reach the readers' listener.
-pub(super) fn external_url(config: &GatewayConfig) -> String {
+pub(in crate::cli) fn external_url(config: &GatewayConfig) -> String {
     if let Some(url) = &config.http.external_url {
         return url.trim_end_matches('/').to_owned();
     }
