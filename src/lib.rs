@@ -16,6 +16,8 @@ pub mod exposition;
 
 pub mod snapshot;
 
+pub mod journal;
+
 pub mod store;
 
 pub mod promql;

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of `src/lib.rs`: each module may import those before it and itself.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "model",
     "config",
     "telemetry",
     "runtime",
     "exposition",
     "snapshot",
+    "journal",
     "store",
     "promql",
     "tls",

@@ -1,13 +1,15 @@
-//! The only spawner of tasks.
+//! The only spawner of tasks, and of threads that work beside them.
 //!
 //! Invariant: every task has a name, belongs to one stage of the shutdown and is waited for. A task that panics takes
 //! the process down in order: the panic is logged with the task's name, the shutdown begins, and the process ends with
 //! code 1. A part that silently stopped would look like an idle one.
 
-use std::panic::AssertUnwindSafe;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +38,20 @@ impl Tasks {
                 ending.fail();
             }
         });
+    }
+
+    /// Runs `work` on a thread of its own, for work that blocks for as long as the process lives; it is waited for like a task, and
+    /// must end soon after [`Tasks::stop`] fires.
+    pub fn spawn_thread(&self, name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let (give, take) = oneshot::channel();
+        let run = move || drop(give.send(catch_unwind(AssertUnwindSafe(work))));
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        self.spawn(name, async move {
+            if let Ok(Err(panic)) = take.await {
+                resume_unwind(panic);
+            }
+        });
+        Ok(())
     }
 
     /// Fires when the tasks of this stage are to end.

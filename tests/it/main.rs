@@ -21,6 +21,7 @@ mod federate_peers;
 mod fuzz_corpus;
 mod fuzz_seeds;
 mod history;
+mod journal;
 mod metrics_page;
 mod net;
 mod net_client;

@@ -1,0 +1,74 @@
+//! The thread that commits, and who waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fedgate::journal::{Closed, CommitOptions, Committer, DiskFiles, Durability, Journal, Position};
+use fedgate::runtime::{Shutdown, Stage};
+
+use super::{NOW, append, open, options, payloads, read_all};
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_record_that_was_waited_for_is_there_for_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    for durability in [Durability::Strict, Durability::Relaxed] {
+        let shutdown = Shutdown::new();
+        let (journal, recovery) = open(dir.path(), 1 << 20);
+        let options = CommitOptions { durability, ..CommitOptions::default() };
+        let committer = Committer::start(journal, options, &shutdown.tasks(Stage::Rest)).unwrap();
+        let log = committer.log().clone();
+        for number in 0..20u8 {
+            let position = log.append(number, &[&[number]], NOW).unwrap();
+            committer.wait(position).await.unwrap();
+            assert!(log.written() > position);
+            assert!(durability == Durability::Relaxed || log.synced() > position);
+        }
+        committer.flush().await.unwrap();
+        assert_eq!(log.synced(), log.end());
+        assert_eq!(log.reader(recovery.end).next().unwrap().map(|_| ()), Some(()));
+        log.append(99, &[b"the last"], NOW).unwrap();
+        shutdown.ending().request();
+        assert!(shutdown.run(LONG).await);
+        assert_eq!(committer.wait(log.end()).await, Err(Closed));
+        assert_eq!(log.buffered(), 0, "what was appended before the end is synced");
+    }
+    let (journal, _) = open(dir.path(), 1 << 20);
+    assert_eq!(payloads(&read_all(&journal)).len(), 2 * 21);
+}
+
+#[tokio::test]
+async fn many_waiters_share_a_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let shutdown = Shutdown::new();
+    let (journal, _) = open(dir.path(), 1 << 20);
+    let slow = CommitOptions { interval: Duration::from_millis(100), ..CommitOptions::default() };
+    let committer = Committer::start(journal, slow, &shutdown.tasks(Stage::Rest)).unwrap();
+    committer.wait(committer.log().append(0, &[b"first"], NOW).unwrap()).await.unwrap();
+    let waiters = (0..100u8).map(|number| {
+        let position = committer.log().append(number, &[&[number]], NOW).unwrap();
+        let committer = committer.clone();
+        tokio::spawn(async move { committer.wait(position).await })
+    });
+    for waiter in waiters.collect::<Vec<_>>() {
+        waiter.await.unwrap().unwrap();
+    }
+    assert_eq!(committer.log().statistics().commits, 2);
+}
+
+#[tokio::test]
+async fn segments_are_dropped_by_the_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let shutdown = Shutdown::new();
+    let (mut journal, _) = Journal::open(Arc::new(DiskFiles), dir.path(), options(40), NOW).unwrap();
+    for number in 0..4u8 {
+        append(&journal, &[number; 30]);
+    }
+    journal.commit(NOW).unwrap();
+    let committer = Committer::start(journal, CommitOptions::default(), &shutdown.tasks(Stage::Rest)).unwrap();
+    committer.drop_before(Position(u64::MAX));
+    shutdown.ending().request();
+    assert!(shutdown.run(LONG).await);
+    assert_eq!(committer.log().segments().len(), 1);
+}
