@@ -125,11 +125,15 @@ impl Committer {
         self.progress.clone()
     }
 
-    /// Has the thread drop the segments that end at or before `position`, soon; see [`Journal::drop_before`].
+    /// Has the thread drop the segments that end at or before `position`, soon; see [`Journal::drop_before`]. While the disk
+    /// fails it is asked again at once, for there may be room now.
     pub fn drop_before(&self, position: Position) {
         let mut state = self.log.0.lock();
-        state.wishes.drop_before = state.wishes.drop_before.max(position);
-        self.log.0.work.notify_one();
+        // As cheap as a look where there is nothing to drop: cursors move more often than segments end.
+        if state.segments.second().is_some_and(|second| second <= position) {
+            state.wishes.drop_before = state.wishes.drop_before.max(position);
+            self.log.0.work.notify_one();
+        }
     }
 
     async fn wait_for(&self, done: impl FnMut(&Progress) -> bool) -> Result<(), Closed> {

@@ -147,7 +147,7 @@ impl Log {
     /// The oldest position that there is.
     pub fn first(&self) -> Position {
         let state = self.0.lock();
-        state.segments.first().unwrap_or(state.buffer.segment())
+        state.segments.first().unwrap_or(state.synced)
     }
 
     /// The position that the next record gets.

@@ -56,7 +56,7 @@ impl Journal {
         let contents = inspect(&*files, dir, options.role)?;
         remove_unfinished(&*files, dir, &contents)?;
         let ahead = furthest_cursor(files.clone(), dir, &contents)?;
-        let segments = Segments::new(contents.segments);
+        let segments = Segments::new(contents.segments, now);
         let mut tail = match segments.last() {
             Some(last) => recover(&*files, dir, last)?,
             None => Tail { end: Position::START, cut: None, active: None },

@@ -42,7 +42,7 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// The disk refused to read. The next call tries again.
+/// The disk refused to read. The next call tries again, and [`Reader::pass_faults`] gives up on it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the journal at position {position}, in {}: {source}", path.display())]
 pub struct ReadError {
@@ -61,16 +61,22 @@ pub struct Reader {
     /// The open file, and up to where it may be read.
     open: Option<(SegmentFile, Scan)>,
     bound: Position,
+    passes_faults: bool,
 }
 
 impl Reader {
     pub(super) fn new(log: Arc<Shared>, from: Position) -> Reader {
-        Reader { log, position: from, open: None, bound: from }
+        Reader { log, position: from, open: None, bound: from, passes_faults: false }
     }
 
     /// The position of what is read next.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// From now on, what the disk refuses to read is told as damaged, and the reader goes on behind it. For who has tried often enough.
+    pub fn pass_faults(&mut self) {
+        self.passes_faults = true;
     }
 
     /// What stands next; None if nothing more is synced now.
@@ -119,7 +125,13 @@ impl Reader {
         }
         self.open = None;
         match self.log.files.open(&self.log.dir.join(segment_name(file.first))) {
-            Ok(opened) => self.open = Some((file, Scan::new(opened, file.first, salt))),
+            Ok(opened) => {
+                let mut scan = Scan::new(opened, file.first, salt);
+                if self.passes_faults {
+                    scan.pass_faults();
+                }
+                self.open = Some((file, scan));
+            }
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Err(self.gone())),
             Err(source) => return Err(self.fault(file.first, source)),
         }

@@ -14,6 +14,9 @@ use super::format::{Position, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_
 /// Bytes that are read at once, if a record is not longer.
 const READ_BYTES: usize = 1 << 20;
 
+/// Bytes that a disk fails to read together.
+const PAGE_BYTES: usize = 4096;
+
 /// A part of the log that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -70,12 +73,19 @@ pub(super) struct Scan {
     window: Vec<u8>,
     window_start: Position,
     mark: Finder<'static>,
+    /// What the disk refuses to read is taken for zeros.
+    passes_faults: bool,
 }
 
 impl Scan {
     pub(super) fn new(file: Box<dyn OpenFile>, first: Position, salt: u32) -> Scan {
         let mark = Finder::new(&SYNC_MARK).into_owned();
-        Scan { file, first, salt, window: Vec::new(), window_start: first, mark }
+        Scan { file, first, salt, window: Vec::new(), window_start: first, mark, passes_faults: false }
+    }
+
+    /// From now on, what the disk refuses to read is damaged, page by page.
+    pub(super) fn pass_faults(&mut self) {
+        self.passes_faults = true;
     }
 
     /// What stands at `at`, which is before `bound`; nothing from `bound` on is looked at.
@@ -163,10 +173,24 @@ impl Scan {
         let wanted = usize::try_from(bound.since(at)).unwrap_or(usize::MAX).min(least.max(READ_BYTES));
         self.window.resize(wanted.max(kept), 0);
         let offset = SEGMENT_HEADER_BYTES + at.since(self.first) + kept as u64;
-        let read = read_full(&*self.file, &mut self.window[kept..], offset);
+        let read = match read_full(&*self.file, &mut self.window[kept..], offset) {
+            Err(_) if self.passes_faults => read_around(&*self.file, &mut self.window[kept..], offset),
+            read => read,
+        };
         self.window.truncate(kept + *read.as_ref().unwrap_or(&0));
         read.map(|_| ())
     }
+}
+
+/// As [`read_full`], page by page, zeros for pages that cannot be read.
+fn read_around(file: &dyn OpenFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let wanted = usize::try_from(file.length()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+    for (number, page) in bytes[..wanted].chunks_mut(PAGE_BYTES).enumerate() {
+        if read_full(file, page, offset + (number * PAGE_BYTES) as u64).is_err() {
+            page.fill(0);
+        }
+    }
+    Ok(wanted)
 }
 
 fn lost(from: Position, until: Position, cause: Cause, remains: Option<Placed>) -> Found {

@@ -35,8 +35,16 @@ pub(super) struct SegmentFile {
 pub(super) struct Segments(Vec<SegmentFile>);
 
 impl Segments {
-    pub(super) fn new(mut files: Vec<SegmentFile>) -> Segments {
+    /// Where a header is damaged, the time is its successor's, or `now`: so nobody looks older for it.
+    pub(super) fn new(mut files: Vec<SegmentFile>, now: Timestamp) -> Segments {
         files.sort_unstable_by_key(|file| file.first);
+        let mut later = now;
+        for file in files.iter_mut().rev() {
+            if file.salt.is_none() {
+                file.begun = later;
+            }
+            later = file.begun;
+        }
         Segments(files)
     }
 
@@ -57,6 +65,11 @@ impl Segments {
     /// The position of the oldest record, if there is any file.
     pub(super) fn first(&self) -> Option<Position> {
         self.0.first().map(|file| file.first)
+    }
+
+    /// Where the oldest segment ends and another begins, if there are two.
+    pub(super) fn second(&self) -> Option<Position> {
+        self.0.iter().skip(1).find(|file| !file.continues).map(|file| file.first)
     }
 
     /// The file in which a position lies, and where the next one begins; None before the oldest.
@@ -94,13 +107,16 @@ impl Segments {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1000);
+
     fn file(first: u64, continues: bool) -> SegmentFile {
         SegmentFile { first: Position(first), begun: Timestamp(first as i64), continues, salt: Some(1) }
     }
 
     #[test]
     fn files_that_go_on_are_part_of_the_segment_before() {
-        let segments = Segments::new(vec![file(0, false), file(20, true), file(10, false), file(30, false)]);
+        let files = vec![file(0, false), file(20, true), file(10, false), file(30, false)];
+        let segments = Segments::new(files, NOW);
         let shown = segments.shown(Position(35));
         let ends: Vec<_> = shown.iter().map(|segment| (segment.first.0, segment.end.0)).collect();
         assert_eq!(ends, [(0, 10), (10, 30), (30, 35)]);
@@ -110,9 +126,17 @@ mod tests {
 
     #[test]
     fn a_position_lies_in_the_last_file_that_begins_before_it() {
-        let segments = Segments::new(vec![file(10, false), file(30, false)]);
+        let segments = Segments::new(vec![file(10, false), file(30, false)], NOW);
         assert_eq!(segments.at(Position(9)), None);
         assert_eq!(segments.at(Position(29)), Some((file(10, false), Some(Position(30)))));
         assert_eq!(segments.at(Position(30)), Some((file(30, false), None)));
+    }
+
+    #[test]
+    fn a_segment_with_a_damaged_header_is_as_old_as_the_next_one() {
+        let damaged = |first| SegmentFile { salt: None, begun: Timestamp(0), ..file(first, false) };
+        let segments = Segments::new(vec![damaged(10), file(20, false), damaged(30)], NOW);
+        let begun: Vec<i64> = segments.shown(Position(40)).iter().map(|segment| segment.begun.0).collect();
+        assert_eq!(begun, [20, 20, 1000]);
     }
 }

@@ -2,6 +2,11 @@
 
 mod committer;
 mod contract;
+mod damage;
+mod failures;
+pub(crate) mod faulty;
+mod model;
+mod processes;
 
 use std::path::Path;
 use std::sync::Arc;
