@@ -90,9 +90,9 @@ impl<'a> DefinitionWriter<'a> {
     }
 
     /// The frames, none where nothing was defined.
-    pub(super) fn finish(self, packer: &mut Packer, stream: StreamId) -> Vec<EncodedFrame> {
+    pub(super) fn finish(self, packer: &mut Packer, stream: StreamId, volatile: bool) -> Vec<EncodedFrame> {
         let (kind, parts) = (FrameKind::Define, self.parts.len());
-        let header = FrameHeader::new(kind, stream, 0, Timestamp(0), Timestamp(0));
+        let header = FrameHeader { volatile, ..FrameHeader::new(kind, stream, 0, Timestamp(0), Timestamp(0)) };
         let frame = |(at, (part, schemas)): (usize, (Vec<u8>, Vec<Arc<Schema>>))| {
             let header = FrameHeader { more: at + 1 < parts, continued: at > 0, ..header };
             let bytes = packer.frame(&header, &[&part]);

@@ -45,6 +45,7 @@ pub struct EncodedFrame {
 }
 
 /// What is known of one target at both ends.
+#[derive(Clone)]
 pub(super) struct Target {
     pub(super) labels: Arc<Labels>,
     pub(super) schema: Arc<Schema>,
@@ -98,6 +99,25 @@ impl Target {
     }
 }
 
+/// How far a volatile stream was told: what [`Encoder::newest`] goes on from.
+pub struct Ahead {
+    stream: StreamId,
+    next_seq: u64,
+    defined: HashMap<SchemaHash, Arc<Schema>>,
+}
+
+impl Ahead {
+    /// A stream of which nobody knows anything yet.
+    pub fn new(stream: StreamId) -> Ahead {
+        Ahead { stream, next_seq: 1, defined: HashMap::new() }
+    }
+
+    /// Its id.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+}
+
 /// Turns scrapes into the frames of one stream.
 pub struct Encoder {
     stream: StreamId,
@@ -117,6 +137,7 @@ pub struct Encoder {
     defined: HashMap<SchemaHash, Arc<Schema>>,
     needs_key: bool,
     has_gap: bool,
+    is_volatile: bool,
     left_out: LeftOut,
 }
 
@@ -138,8 +159,30 @@ impl Encoder {
             defined: HashMap::new(),
             needs_key: true,
             has_gap: false,
+            is_volatile: false,
             left_out: LeftOut::default(),
         }
+    }
+
+    /// Another stream that begins with a KEY of all that this one knows, whatever was told of it here.
+    pub fn anew(&self, stream: StreamId, started: Timestamp) -> Encoder {
+        let (next_number, free_numbers) = (self.next_number, self.free_numbers.clone());
+        let (slots, histogram_bytes, left_out) = (self.slots, self.histogram_bytes, self.left_out);
+        let (targets, numbers) = (self.targets.clone(), self.numbers.clone());
+        let new = Encoder::new(stream, started, self.limits.clone());
+        Encoder { targets, numbers, free_numbers, next_number, slots, histogram_bytes, left_out, ..new }
+    }
+
+    /// All that is known now, as a KEY of a volatile stream; this stream goes on as if nothing had been.
+    pub fn newest(&self, ahead: &mut Ahead, tick: Timestamp, clock: Timestamp) -> Vec<EncodedFrame> {
+        let mut encoder = self.anew(ahead.stream, self.started);
+        (encoder.next_seq, encoder.is_volatile) = (ahead.next_seq, true);
+        encoder.defined = std::mem::take(&mut ahead.defined);
+        // Whoever missed some of these KEYs takes this one all the same.
+        encoder.mark_gap();
+        let frames = encoder.tick(tick, clock, &[], true);
+        (ahead.next_seq, ahead.defined) = (encoder.next_seq, encoder.defined);
+        frames
     }
 
     /// Its id.
@@ -164,7 +207,7 @@ impl Encoder {
         let kind = if key { FrameKind::Key } else { FrameKind::Delta };
         let mut freed = Vec::new();
         let planned = self.plan(tick, scrapes, &mut freed);
-        let mut frames = self.define(&planned);
+        let mut frames = self.define(&planned, key);
         let mut writer =
             TickWriter { tick, clock, kind, frames: &mut frames, is_continued: false, part: self.part(kind) };
         let mut told = HashSet::new();
@@ -246,8 +289,15 @@ impl Encoder {
     }
 
     /// Defines the schemas that the decoder does not have yet.
-    fn define(&mut self, planned: &[Planned<'_>]) -> Vec<EncodedFrame> {
+    fn define(&mut self, planned: &[Planned<'_>], key: bool) -> Vec<EncodedFrame> {
         let mut definitions = DefinitionWriter::new(&self.limits);
+        // A stream that was made of another one has targets that nobody defined in it.
+        let targets = self.targets.values().filter(|_| key).map(|target| &target.schema);
+        for schema in targets.filter(|schema| !schema.chunks().is_empty()) {
+            if self.defined.insert(schema.hash(), schema.clone()).is_none() {
+                definitions.put(None, schema);
+            }
+        }
         let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
         for Planned { number, scrape, .. } in planned.iter().filter(|planned| planned.scrape.outcome != Outcome::Gone) {
             let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
@@ -259,7 +309,7 @@ impl Encoder {
             definitions.put(base, schema);
             self.defined.insert(schema.hash(), schema.clone());
         }
-        definitions.finish(&mut self.packer, self.stream)
+        definitions.finish(&mut self.packer, self.stream, self.is_volatile)
     }
 
     /// Writes every target in full: its first scrape of the tick, or what it had.
@@ -363,6 +413,7 @@ impl Encoder {
             more,
             continued: std::mem::replace(&mut writer.is_continued, true),
             gap: self.has_gap,
+            volatile: self.is_volatile,
             ..FrameHeader::new(writer.kind, self.stream, self.next_seq, writer.tick, writer.clock)
         };
         self.next_seq += 1;
@@ -412,5 +463,5 @@ struct TickWriter<'a> {
 pub fn encode_schema(stream: StreamId, schema: &Arc<Schema>, limits: &FrameLimits) -> Vec<EncodedFrame> {
     let mut definition = DefinitionWriter::new(limits);
     definition.put(None, schema);
-    definition.finish(&mut Packer::new(), stream)
+    definition.finish(&mut Packer::new(), stream, false)
 }
