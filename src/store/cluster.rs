@@ -11,70 +11,24 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::arrival::{Accepted, Arrival, CollectorSeen, Told};
 use super::departed::DepartedTargets;
 use super::drops::DropCounts;
-use super::facts::{ClusterFacts, CollectorFacts};
 use super::history::{Keeper, TargetHistory, Usage};
 use super::inventory::ClusterPolicy;
+use super::lanes::{Lanes, VOLATILE_MAX};
 use super::layout::Layouts;
-use super::owners::{Claim, Owner, Owners};
+use super::owners::{Claim, Claimant, Owner, Owners};
 use super::refusal::Refusal;
 use super::returns::{Departed, Missing, Publication};
 use super::stream::Stream;
 use super::target::Kept;
-use super::view::{ClusterView, Generation, StreamView};
+use super::view::{ClusterView, Generation};
 use crate::model::Timestamp;
-use crate::snapshot::{Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
+use crate::snapshot::{ApplyError, Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
 
 /// Where no clock was read: as late as can be, so that nothing is forgotten too early.
 const NO_CLOCK: Timestamp = Timestamp(i64::MAX);
-
-/// Who pushed a frame, and when it came.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// The identity that matched: the collector.
-    pub collector: Arc<str>,
-    /// When its certificate expires.
-    pub certificate_expires: Timestamp,
-    /// How far its clock was ahead when it sent this, if it said so.
-    pub clock_skew_ms: Option<i64>,
-    /// The gateway's wall clock.
-    pub wall: Timestamp,
-    /// The gateway's monotonic clock.
-    pub monotonic: Instant,
-}
-
-/// What a frame did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// Highest sequence number of the stream that is applied; 0 while there is none.
-    pub acked: u64,
-    /// It had been applied before, byte for byte, and did nothing.
-    pub is_duplicate: bool,
-    /// Samples that the scrapes in the frame delivered.
-    pub samples: u64,
-    /// Of those, what readers do not get to see; counted when the snapshot is whole.
-    pub dropped: DropCounts,
-    /// It began a stream in place of another one, whose series ended with it.
-    pub has_evicted: bool,
-}
-
-/// What is remembered of a collector, whichever of its runs.
-#[derive(Clone, Debug)]
-pub(super) struct CollectorSeen {
-    pub(super) collector: Arc<str>,
-    pub(super) heard: Instant,
-    pub(super) certificate_expires: Timestamp,
-    /// What its newest state frame said; `None` while only definitions came.
-    pub(super) told: Option<Told>,
-}
-
-/// What a state frame says of its sender's clock.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    pub(super) tick: Timestamp,
-    pub(super) clock_skew_ms: i64,
-}
 
 pub(super) struct Cluster {
     /// Guarded: everything that frames change.
@@ -113,6 +67,7 @@ struct ClusterState {
     generation: Generation,
     departed: Departed,
     histories: DepartedTargets,
+    lanes: Lanes,
 }
 
 impl Cluster {
@@ -133,6 +88,7 @@ impl Cluster {
             generation: 0,
             departed: Departed::default(),
             histories: DepartedTargets::default(),
+            lanes: Lanes::default(),
         };
         Cluster { state: Mutex::new(state), view: ArcSwap::from_pointee(view) }
     }
@@ -187,13 +143,18 @@ impl Cluster {
 
 impl ClusterState {
     fn apply(&mut self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
-        let id = frame.header().stream;
+        let header = frame.header();
+        let id = header.stream;
         self.generation = shared.next_generation();
         self.end_silent(arrival.monotonic, shared);
         self.admit_collector(arrival)?;
-        let leaving = self.admit_stream(id, arrival)?;
+        if header.volatile && !header.kind.is_definition() && !self.is_overtaking(header, arrival) {
+            self.note_collector(arrival, header, true);
+            return Ok(Accepted { acked: header.seq, is_duplicate: true, ..Accepted::default() });
+        }
+        let leaving = self.admit_stream(header, arrival)?;
         let is_new = !self.streams.contains_key(&id);
-        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, arrival));
+        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, arrival, header.volatile));
         let result = stream.decode(frame, shared);
         let mut accepted = match result {
             Ok(accepted) => accepted,
@@ -205,12 +166,15 @@ impl ClusterState {
             }
         };
         stream.heard = arrival.monotonic;
-        accepted.has_evicted = leaving.is_some();
+        accepted.has_evicted = leaving.is_some() && !header.volatile;
         let missing = Missing::View(self.generation);
         leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing, shared));
-        self.note_collector(arrival, frame.header(), accepted.is_duplicate);
+        self.note_collector(arrival, header, accepted.is_duplicate);
         if self.streams[&id].is_whole() {
-            accepted.dropped = self.publish(id, arrival.wall, shared);
+            let dropped = self.publish(id, arrival.wall, shared);
+            // The ordered frames bring the same samples, and count them.
+            accepted.dropped = if header.volatile { DropCounts::default() } else { dropped };
+            self.settle(id, shared);
         } else {
             self.touch(id);
         }
@@ -240,38 +204,58 @@ impl ClusterState {
     ///
     /// Room for a new stream is made by the longest silent earlier run of the same collector, so that one that starts again
     /// and again never locks itself out; else by the stream that has been silent longest, if it is silent at all.
-    fn admit_stream(&self, id: StreamId, arrival: &Arrival) -> Result<Option<StreamId>, Refusal> {
-        if let Some(known) = self.streams.get(&id) {
+    ///
+    /// Volatile streams take no room: what they show is the others', too.
+    fn admit_stream(&self, header: &FrameHeader, arrival: &Arrival) -> Result<Option<StreamId>, Refusal> {
+        if let Some(known) = self.streams.get(&header.stream) {
             let (owner, found) = (known.collector.to_string(), arrival.collector.to_string());
-            return if owner == found { Ok(None) } else { Err(Refusal::ForeignStream { owner, found }) };
+            return match owner == found {
+                true if known.is_volatile == header.volatile => Ok(None),
+                true => Err(ApplyError::WrongKind.into()),
+                false => Err(Refusal::ForeignStream { owner, found }),
+            };
+        }
+        let others = || self.streams.iter().filter(|(_, stream)| stream.is_volatile == header.volatile);
+        if header.volatile {
+            let own = others().filter(|(_, stream)| stream.collector == arrival.collector);
+            let oldest = own.clone().min_by_key(|(_, stream)| stream.heard).map(|(id, _)| *id);
+            return Ok(oldest.filter(|_| own.count() >= VOLATILE_MAX));
         }
         let max = self.policy.limits.streams.max(1);
-        if self.streams.len() < max {
+        if others().count() < max {
             return Ok(None);
         }
         let fresh_within = self.policy.fresh_within();
         let is_silent = |stream: &Stream| arrival.monotonic.saturating_duration_since(stream.heard) > fresh_within;
-        let leaving = self
-            .streams
-            .iter()
+        let leaving = others()
             .filter(|(_, stream)| stream.collector == arrival.collector || is_silent(stream))
             .min_by_key(|(_, stream)| (stream.collector != arrival.collector, stream.heard))
             .map(|(id, _)| *id);
         leaving.map(Some).ok_or(Refusal::TooManyStreams { max })
     }
 
-    /// Definitions have no clock, and that of a frame that came again has been read before.
+    /// Whether a volatile frame tells something newer than the ordered streams of its collector, and than this clock's future.
+    fn is_overtaking(&self, header: &FrameHeader, arrival: &Arrival) -> bool {
+        let ordered =
+            self.streams.values().filter(|stream| !stream.is_volatile && stream.collector == arrival.collector);
+        ordered.map(|stream| stream.tick).all(|tick| tick < header.tick)
+            && header.tick <= arrival.wall + self.policy.limits.ahead_max
+    }
+
+    /// Definitions have no clock, and that of a frame that came again, or late, has been read before.
     fn note_collector(&mut self, arrival: &Arrival, header: &FrameHeader, is_duplicate: bool) {
         // The frame's own clock is as old as the frame, which may have waited in a queue.
         let clock_skew_ms = || header.clock.as_millis().saturating_sub(arrival.wall.as_millis());
         let clock_skew_ms = arrival.clock_skew_ms.unwrap_or_else(clock_skew_ms);
         let told = Told { tick: header.tick, clock_skew_ms };
         let before = self.collectors.get(&arrival.collector).and_then(|seen| seen.told);
+        let is_late = !header.volatile && self.lanes.is_behind(&arrival.collector, header.tick);
+        let is_told = !header.kind.is_definition() && !is_duplicate && !is_late;
         let seen = CollectorSeen {
             collector: arrival.collector.clone(),
             heard: arrival.monotonic,
             certificate_expires: arrival.certificate_expires,
-            told: if header.kind.is_definition() || is_duplicate { before } else { Some(told) },
+            told: if is_told { Some(told) } else { before },
         };
         self.collectors.insert(arrival.collector.clone(), seen);
     }
@@ -284,14 +268,56 @@ impl ClusterState {
         changed.retain(|target| self.refresh(id, *target, shared));
         let mut waiting: BTreeSet<u32> = self.stream(id).waiting().collect();
         waiting.extend(&changed);
-        for target in &waiting {
-            self.claim(id, *target, wall);
+        waiting.retain(|target| self.claim(id, *target, wall));
+        for target in &changed {
+            waiting.remove(target);
+            losses.add_all(&self.show(id, *target, wall, shared));
+            self.remember_late(id, *target, shared);
         }
-        for target in changed {
-            losses.add_all(&self.show(id, target, wall, shared));
+        // What another stream owned so far is shown with its history, though nothing new is told of it.
+        for target in waiting {
+            self.show(id, target, wall, shared);
         }
         self.touch(id);
         losses
+    }
+
+    /// A sample of a target of which readers see a newer state, or that it does not know any more: it enters what is kept of the past,
+    /// with whoever shows the target, or here until somebody does. Of what readers saw end nothing more is remembered.
+    fn remember_late(&mut self, id: StreamId, target: u32, shared: &Shared) {
+        let held = self.stream(id).targets.get(&target).filter(|held| !held.is_owned);
+        let Some(late) = held.and_then(|held| held.view.clone()) else { return };
+        match self.owners.owner(&late.labels) {
+            Some(owner) => {
+                if let Some(ahead) = self.streams.get_mut(&owner.stream).filter(|stream| stream.is_volatile) {
+                    ahead.remember_late(owner.target, &late, &shared.usage);
+                }
+            }
+            None if self.histories.has(&late.labels) => {}
+            None => {
+                let (policy, keeper) = (self.policy.clone(), shared.keeper.load());
+                let kept = Kept { policy: &policy, keeper: &keeper, usage: &shared.usage };
+                self.stream(id).remember_unseen(target, &kept);
+            }
+        }
+    }
+
+    /// Follows how far each of a collector's two lanes has come; a volatile stream that was reached goes.
+    fn settle(&mut self, id: StreamId, shared: &Shared) {
+        let Claimant { collector, tick, is_volatile, .. } = self.streams[&id].claimant();
+        if is_volatile {
+            return self.lanes.shown(&collector, tick);
+        }
+        let has_reached = self.lanes.reach(&collector, tick);
+        let volatile =
+            self.streams.iter_mut().filter(|(_, stream)| stream.is_volatile && stream.collector == collector);
+        let mut reached = Vec::new();
+        for (id, stream) in volatile {
+            stream.rebuild_view();
+            reached.extend(has_reached.then_some(*id));
+        }
+        let missing = Missing::View(self.generation);
+        reached.into_iter().for_each(|id| self.remove_stream(id, missing, shared));
     }
 
     fn stream(&mut self, id: StreamId) -> &mut Stream {
@@ -314,13 +340,19 @@ impl ClusterState {
         is_there
     }
 
-    fn claim(&mut self, id: StreamId, target: u32, wall: Timestamp) {
+    /// Says whether readers see the target here from now on, and did not before.
+    fn claim(&mut self, id: StreamId, target: u32, wall: Timestamp) -> bool {
         let patience = self.policy.fresh_within();
         let stream = &self.streams[&id];
-        let Some(labels) = stream.targets.get(&target).map(|held| held.labels().clone()) else { return };
-        let rival = |id: StreamId| self.streams.get(&id).map(Stream::claimant);
+        let Some(labels) = stream.targets.get(&target).map(|held| held.labels().clone()) else { return false };
+        let (rival, claimant) = (|id: StreamId| self.streams.get(&id).map(Stream::claimant), stream.claimant());
+        let is_behind = !stream.is_volatile && self.lanes.is_behind(&stream.collector, stream.tick);
+        if is_behind && self.owners.owner(&labels).is_none() {
+            // In the newer state it is gone, or not there yet.
+            return false;
+        }
         let owner = Owner { stream: id, target };
-        let claim = self.owners.claim(&labels, owner, &stream.claimant(), rival, patience);
+        let claim = self.owners.claim(&labels, owner, &claimant, rival, patience);
         let history = match claim {
             Claim::TakenFrom(before) => self.disown(before),
             Claim::Owned => self.histories.take(&labels),
@@ -337,12 +369,14 @@ impl ClusterState {
             Claim::TakenFrom(_) => held.arrive(wall, || None),
             Claim::Refused => {}
         }
-        if claim != Claim::Refused && !held.is_owned {
+        let is_taken = claim != Claim::Refused && !held.is_owned;
+        if is_taken {
             held.is_owned = true;
             let series = held.series();
             stream.is_reordered = true;
             self.series += series;
         }
+        is_taken
     }
 
     /// Takes a target from its stream; gives what is kept of it.
@@ -409,6 +443,7 @@ impl ClusterState {
     fn set_policy(&mut self, policy: &Arc<ClusterPolicy>, shared: &Shared) {
         self.policy = policy.clone();
         self.collectors.retain(|collector, _| policy.names(collector));
+        self.lanes.retain(|collector| policy.names(collector));
         let revoked = |stream: &Stream| !policy.names(&stream.collector);
         let over: Vec<StreamId> =
             self.streams.iter().filter(|(_, stream)| revoked(stream)).map(|(id, _)| *id).collect();
@@ -438,35 +473,4 @@ impl ClusterState {
         let departed = self.histories.shown();
         ClusterView { policy: self.policy.clone(), streams, generation: self.generation, departed, collectors }
     }
-}
-
-impl ClusterView {
-    /// The always-there facts at this moment.
-    pub fn facts(&self, wall: Timestamp, monotonic: Instant) -> ClusterFacts {
-        let is_fresh =
-            |seen: &CollectorSeen| monotonic.saturating_duration_since(seen.heard) <= self.policy.fresh_within();
-        let collectors: Vec<CollectorFacts> = self
-            .collectors
-            .iter()
-            .map(|seen| CollectorFacts { collector: seen.collector.clone(), up: is_fresh(seen) })
-            .collect();
-        let told = || self.collectors.iter().filter_map(|seen| Some((seen.heard, seen.told?)));
-        let newest = told().max_by_key(|(heard, _)| *heard);
-        let tick = told().map(|(_, told)| told.tick).max();
-        let expiries = self.collectors.iter().map(|seen| seen.certificate_expires.as_seconds());
-        ClusterFacts {
-            up: collectors.iter().any(|collector| collector.up),
-            collectors,
-            clock_skew_seconds: newest.map_or(f64::NAN, |(_, told)| told.clock_skew_ms as f64 / 1000.0),
-            last_snapshot: tick.unwrap_or_default(),
-            lag_seconds: tick.map_or(f64::INFINITY, |tick| wall.since(tick).as_secs_f64()),
-            series: self.live_streams(monotonic).map(|stream| stream_series(stream)).sum(),
-            certificate_expiry_seconds: expiries.fold(f64::NAN, f64::min),
-            maintenance: self.policy.in_maintenance(wall),
-        }
-    }
-}
-
-fn stream_series(stream: &StreamView) -> u64 {
-    stream.targets.iter().map(|target| target.layout.live() as u64).sum()
 }

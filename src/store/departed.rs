@@ -47,6 +47,11 @@ impl DepartedTargets {
         self.publish();
     }
 
+    /// Whether something is kept of a target that is gone.
+    pub(super) fn has(&self, labels: &Labels) -> bool {
+        self.histories.contains_key(labels)
+    }
+
     /// The target is back.
     pub(super) fn take(&mut self, labels: &Labels) -> Option<TargetHistory> {
         let history = self.histories.remove(labels)?;

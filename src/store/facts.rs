@@ -5,8 +5,10 @@
 //! harm: NaN for a skew or an expiry, +Inf for a lag, 0 for a time that never was.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::arrival::CollectorSeen;
+use super::view::{ClusterView, StreamView};
 use crate::model::{MetricType, Timestamp};
 use crate::snapshot::{Outcome, Report};
 
@@ -120,3 +122,34 @@ pub fn is_gateway_name(name: &str) -> bool {
 }
 
 const GATEWAY_PREFIXES: [&str; 3] = ["fedgate_cluster_", "fedgate_push_", "fedgate_gateway_"];
+
+impl ClusterView {
+    /// The always-there facts at this moment.
+    pub fn facts(&self, wall: Timestamp, monotonic: Instant) -> ClusterFacts {
+        let is_fresh =
+            |seen: &CollectorSeen| monotonic.saturating_duration_since(seen.heard) <= self.policy.fresh_within();
+        let collectors: Vec<CollectorFacts> = self
+            .collectors
+            .iter()
+            .map(|seen| CollectorFacts { collector: seen.collector.clone(), up: is_fresh(seen) })
+            .collect();
+        let told = || self.collectors.iter().filter_map(|seen| Some((seen.heard, seen.told?)));
+        let newest = told().max_by_key(|(heard, _)| *heard);
+        let tick = told().map(|(_, told)| told.tick).max();
+        let expiries = self.collectors.iter().map(|seen| seen.certificate_expires.as_seconds());
+        ClusterFacts {
+            up: collectors.iter().any(|collector| collector.up),
+            collectors,
+            clock_skew_seconds: newest.map_or(f64::NAN, |(_, told)| told.clock_skew_ms as f64 / 1000.0),
+            last_snapshot: tick.unwrap_or_default(),
+            lag_seconds: tick.map_or(f64::INFINITY, |tick| wall.since(tick).as_secs_f64()),
+            series: self.live_streams(monotonic).map(|stream| stream_series(stream)).sum(),
+            certificate_expiry_seconds: expiries.fold(f64::NAN, f64::min),
+            maintenance: self.policy.in_maintenance(wall),
+        }
+    }
+}
+
+fn stream_series(stream: &StreamView) -> u64 {
+    stream.targets.iter().map(|target| target.layout.live() as u64).sum()
+}

@@ -6,12 +6,14 @@
 //! The store knows no clock: wall and monotonic time come in as arguments.
 
 mod admit;
+mod arrival;
 mod cluster;
 mod departed;
 mod drops;
 mod facts;
 mod history;
 mod inventory;
+mod lanes;
 mod layout;
 mod owners;
 mod pick;
@@ -26,7 +28,7 @@ mod target;
 mod view;
 
 pub use admit::resolve_conflicts;
-pub use cluster::{Accepted, Arrival};
+pub use arrival::{Accepted, Arrival};
 pub use drops::{DropCounts, DropReason};
 pub use facts::{
     CLUSTER_FAMILIES, COLLECTOR_UP, ClusterFacts, CollectorFacts, FactFamily, SCRAPE_FAMILIES, is_gateway_name,

@@ -4,6 +4,9 @@
 //! in time while two collectors scrape the same target. A later run of the same collector takes over at once: it is the
 //! same collector after a restart. Another collector takes over only when the owner has been silent for twice the
 //! expected interval, and then keeps the target until it falls silent itself.
+//!
+//! A volatile stream shows the newest state ahead of its collector's backlog. It takes over while its tick is later, and gives way to
+//! whichever stream of that collector has reached its tick, never to one that is behind it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +28,9 @@ pub(super) struct Claimant {
     pub(super) collector: Arc<str>,
     pub(super) started: Timestamp,
     pub(super) heard: Instant,
+    /// Of the last whole snapshot.
+    pub(super) tick: Timestamp,
+    pub(super) is_volatile: bool,
 }
 
 /// What became of a claim.
@@ -66,6 +72,11 @@ impl Owners {
         Claim::TakenFrom(std::mem::replace(owner, claimed))
     }
 
+    /// Whose the target is.
+    pub(super) fn owner(&self, labels: &Labels) -> Option<Owner> {
+        self.0.get(labels).copied()
+    }
+
     /// The target is gone, or has other labels now; says whether it was this owner's.
     pub(super) fn release(&mut self, labels: &Labels, owner: Owner) -> bool {
         let is_owner = self.0.get(labels) == Some(&owner);
@@ -78,8 +89,16 @@ impl Owners {
 
 impl Claimant {
     fn gives_way_to(&self, other: &Claimant, patience: Duration) -> bool {
-        let is_later_run = self.collector == other.collector && other.started > self.started;
-        is_later_run || other.heard.saturating_duration_since(self.heard) > patience
+        if self.collector != other.collector {
+            return other.heard.saturating_duration_since(self.heard) > patience;
+        }
+        match (self.is_volatile, other.is_volatile) {
+            (false, false) => {
+                other.started > self.started || other.heard.saturating_duration_since(self.heard) > patience
+            }
+            (true, false) => other.tick >= self.tick,
+            (_, true) => other.tick > self.tick,
+        }
     }
 }
 
@@ -90,7 +109,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn claimant(collector: &str, started: i64, heard: Instant) -> Claimant {
-        Claimant { collector: collector.into(), started: Timestamp(started), heard }
+        let tick = Timestamp(started);
+        Claimant { collector: collector.into(), started: Timestamp(started), heard, tick, is_volatile: false }
+    }
+
+    fn at_tick(tick: i64, is_volatile: bool) -> Claimant {
+        Claimant { tick: Timestamp(tick), is_volatile, ..claimant("a", 1, Instant::now()) }
     }
 
     fn claim_between(owner: &Claimant, claimant: &Claimant) -> Claim {
@@ -115,6 +139,17 @@ mod tests {
         let (now, later) = (Instant::now(), Instant::now() + 2 * PATIENCE);
         assert_eq!(claim_between(&claimant("a", 2, now), &claimant("a", 1, now)), Claim::Refused);
         assert!(matches!(claim_between(&claimant("a", 2, now), &claimant("a", 1, later)), Claim::TakenFrom(_)));
+    }
+
+    #[test]
+    fn a_volatile_stream_has_a_target_while_it_is_ahead() {
+        let took =
+            |owner: &Claimant, claimant: &Claimant| matches!(claim_between(owner, claimant), Claim::TakenFrom(_));
+        assert!(took(&at_tick(5, false), &at_tick(6, true)) && took(&at_tick(5, true), &at_tick(6, true)));
+        assert!(!took(&at_tick(6, false), &at_tick(6, true)), "there is nothing newer to show");
+        assert!(took(&at_tick(6, true), &at_tick(6, false)), "reached");
+        let late = Claimant { heard: Instant::now() + 2 * PATIENCE, ..at_tick(5, false) };
+        assert!(!took(&at_tick(6, true), &late), "what is behind waits, however silent the other is");
     }
 
     #[test]

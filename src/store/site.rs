@@ -9,7 +9,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use super::cluster::{Accepted, Arrival, Cluster, Shared};
+use super::arrival::{Accepted, Arrival};
+use super::cluster::{Cluster, Shared};
 use super::history::{HistoryTotals, Keep, Keeper};
 use super::inventory::Inventory;
 use super::recorded::{RecordError, Recorded, RecordedSample, RuleId};

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cluster::{Accepted, Arrival, Shared};
+use super::arrival::{Accepted, Arrival};
+use super::cluster::Shared;
 use super::drops::DropCounts;
-use super::history::TargetHistory;
+use super::history::{TargetHistory, Usage};
 use super::inventory::ClusterPolicy;
 use super::layout::Layouts;
 use super::owners::Claimant;
@@ -24,6 +25,10 @@ pub(super) struct Stream {
     id: StreamId,
     pub(super) collector: Arc<str>,
     pub(super) heard: Instant,
+    /// Shows the newest state ahead of a backlog; nothing else is made of it.
+    pub(super) is_volatile: bool,
+    /// Of the last whole snapshot.
+    pub(super) tick: Timestamp,
     state: StreamState,
     pub(super) targets: BTreeMap<u32, HeldTarget>,
     /// Targets that the frames since the last publication changed.
@@ -40,11 +45,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, arrival: &Arrival) -> Stream {
+    pub(super) fn new(id: StreamId, arrival: &Arrival, is_volatile: bool) -> Stream {
         Stream {
             id,
             collector: arrival.collector.clone(),
             heard: arrival.monotonic,
+            is_volatile,
+            tick: Timestamp::default(),
             state: StreamState::new(id),
             targets: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -57,7 +64,8 @@ impl Stream {
     }
 
     pub(super) fn claimant(&self) -> Claimant {
-        Claimant { collector: self.collector.clone(), started: self.state.started(), heard: self.heard }
+        let (started, heard, tick) = (self.state.started(), self.heard, self.tick);
+        Claimant { collector: self.collector.clone(), started, heard, tick, is_volatile: self.is_volatile }
     }
 
     /// Decodes one frame; nothing changes where it is refused.
@@ -75,6 +83,7 @@ impl Stream {
                     self.note_replaced();
                 }
                 self.is_whole = applied.publish;
+                self.tick = if applied.publish { frame.header().tick } else { self.tick };
                 Ok(self.accepted(applied.samples))
             }
             Err(ApplyError::Duplicate) => Ok(Accepted { is_duplicate: true, ..self.accepted(0) }),
@@ -154,6 +163,20 @@ impl Stream {
     /// Follows a change of what is kept.
     pub(super) fn remember(&mut self, kept: &Kept<'_>) {
         self.targets.values_mut().for_each(|held| held.remember(kept));
+    }
+
+    /// Adds a late sample to what is kept of a target; readers see it with the next view.
+    pub(super) fn remember_late(&mut self, target: u32, late: &TargetView, usage: &Arc<Usage>) {
+        if let Some(held) = self.targets.get_mut(&target) {
+            held.remember_late(late, usage);
+        }
+    }
+
+    /// Begins the history of a target that nobody shows yet.
+    pub(super) fn remember_unseen(&mut self, target: u32, kept: &Kept<'_>) {
+        if let Some(held) = self.targets.get_mut(&target) {
+            held.remember_unseen(kept);
+        }
     }
 
     pub(super) fn rebuild_view(&mut self) {

@@ -219,19 +219,30 @@ impl HeldTarget {
 
     /// Adds what is shown to the history, where this target is the one that readers see.
     pub(super) fn remember(&mut self, kept: &Kept<'_>) {
-        let Some(view) = self.view.as_mut().filter(|_| self.is_owned) else { return };
+        if self.is_owned {
+            self.remember_unseen(kept);
+        }
+    }
+
+    /// The same of a target that nobody shows to readers yet.
+    pub(super) fn remember_unseen(&mut self, kept: &Kept<'_>) {
+        let Some(view) = &self.view else { return };
         let unsaid = Unsaid { target: &view.labels, policy: Some(kept.policy) };
         self.history.follow(&view.layout, &unsaid, kept.keeper, kept.usage);
-        self.history.append(
-            &Scraped {
-                at: view.started,
-                column: &view.column,
-                beside: &view.beside,
-                facts: scrape_values(view.outcome, view.duration, &view.report),
-            },
-            kept.usage,
-        );
-        if !Arc::ptr_eq(&view.history, self.history.shown()) {
+        self.history.append(&scraped(view), kept.usage);
+        self.show_history();
+    }
+
+    /// Adds what another stream tells of a time before what is shown.
+    pub(super) fn remember_late(&mut self, late: &TargetView, usage: &Arc<Usage>) {
+        self.history.append_late(&late.layout, &scraped(late), usage);
+        self.show_history();
+    }
+
+    fn show_history(&mut self) {
+        if let Some(view) = &mut self.view
+            && !Arc::ptr_eq(&view.history, self.history.shown())
+        {
             Arc::make_mut(view).history = self.history.shown().clone();
         }
     }
@@ -261,6 +272,15 @@ impl HeldTarget {
     /// Whether the scrape's target is no more.
     pub(super) fn is_gone(state: &TargetState) -> bool {
         state.outcome == Outcome::Gone
+    }
+}
+
+fn scraped(view: &TargetView) -> Scraped<'_> {
+    Scraped {
+        at: view.started,
+        column: &view.column,
+        beside: &view.beside,
+        facts: scrape_values(view.outcome, view.duration, &view.report),
     }
 }
 

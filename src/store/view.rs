@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cluster::CollectorSeen;
+use super::arrival::CollectorSeen;
 use super::facts::ClusterFacts;
 use super::history::Strips;
 use super::inventory::ClusterPolicy;

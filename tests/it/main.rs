@@ -62,6 +62,7 @@ mod snapshot;
 mod snapshot_frames;
 mod soak;
 mod store;
+mod store_lanes;
 mod store_model;
 mod store_pushes;
 mod store_source;

@@ -13,7 +13,7 @@ use fedgate::http::{federate, metrics};
 use fedgate::model::{Exemplar, Labels, LabelsBuilder, METRIC_NAME, Metadata, MetricType, Timestamp, stale_nan};
 use fedgate::runtime::CpuPool;
 use fedgate::snapshot::{
-    Beside, EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
+    Ahead, Beside, EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
 };
 use fedgate::store::{Accepted, Arrival, ClusterPolicy, Inventory, Refusal, Store};
 use http_body_util::BodyExt;
@@ -88,6 +88,11 @@ impl Collector {
     /// The frames of all scrapes since the last tick.
     pub(crate) fn tick(&mut self, tick: i64) -> Vec<EncodedFrame> {
         self.tick_with(tick, false)
+    }
+
+    /// All that is known now, ahead of what was not sent yet.
+    pub(crate) fn newest(&self, ahead: &mut Ahead, tick: i64) -> Vec<EncodedFrame> {
+        self.encoder.newest(ahead, Timestamp(tick), Timestamp(tick))
     }
 
     pub(crate) fn tick_with(&mut self, tick: i64, key: bool) -> Vec<EncodedFrame> {

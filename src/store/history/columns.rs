@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::block::Block;
 use super::row::Row;
 use super::strip::{ChunkColumns, Retired, Strip};
 use super::usage::Usage;
@@ -137,14 +138,23 @@ impl Writer {
         }
     }
 
+    /// Takes the strip apart from the block on whose rows are before this one, and puts it together again behind it: what stands next
+    /// to a block is what its values follow from.
     fn insert(&mut self, row: Row, usage: &Arc<Usage>) {
-        if self.strip.oldest().is_none_or(|oldest| row.time < oldest) {
+        if self.strip.is_forgotten(row.time, usage) {
             return;
         }
-        let mut rows = self.strip.reader(Timestamp(i64::MIN), Timestamp(i64::MAX)).rows(usage);
+        let is_before = |block: &Arc<Block>| block.times().last().is_some_and(|last| *last < row.time);
+        let kept = self.strip.blocks.partition_point(is_before).saturating_sub(1);
+        let from = kept.checked_sub(1).and_then(|at| self.strip.blocks[at].times().last().copied());
+        let mut rows = self.strip.reader(Timestamp(from.unwrap_or(i64::MIN)), Timestamp(i64::MAX)).rows(usage);
         let Err(at) = rows.binary_search_by_key(&row.time, |own| own.time) else { return };
         rows.insert(at, Arc::new(row));
-        self.refill(rows, usage);
+        let retired = self.strip.retired.clone();
+        self.strip.blocks.truncate(kept);
+        self.strip.head.clear();
+        rows.into_iter().for_each(|row| self.strip.append(row, usage));
+        self.strip.retired = retired;
     }
 
     /// Puts other rows in the place of those that are there.

@@ -125,6 +125,13 @@ impl Strip {
         }
     }
 
+    /// Whether a row of this time is one of those that were let go, or would be at once.
+    pub(super) fn is_forgotten(&self, time: i64, usage: &Usage) -> bool {
+        let too_old = |newest: i64| time <= newest - usage.kept_ms(self.keep_ms) - MARGIN_MS;
+        let is_first = self.oldest().is_none_or(|oldest| time < oldest);
+        is_first && (time <= self.dropped || self.newest().is_none_or(too_old))
+    }
+
     fn block_rows(&self) -> usize {
         let longer = [SHORT_KEEP_MS, MIDDLE_KEEP_MS].iter().filter(|keep_ms| self.keep_ms > **keep_ms).count();
         BLOCK_ROWS[longer]

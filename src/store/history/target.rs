@@ -44,6 +44,7 @@ impl Default for TargetHistory {
 }
 
 /// What one scrape brings.
+#[derive(Clone, Copy)]
 pub(in crate::store) struct Scraped<'a> {
     pub(in crate::store) at: Timestamp,
     pub(in crate::store) column: &'a Column,
@@ -169,6 +170,29 @@ impl TargetHistory {
         self.publish();
     }
 
+    /// Takes a scrape of before the newest one, told under a layout of its own. A slot that holds another series there has no sample.
+    pub(in crate::store) fn append_late(&mut self, layout: &Layout, scraped: &Scraped<'_>, usage: &Arc<Usage>) {
+        let chunks = self.layout.chunks().iter().enumerate();
+        let differing = chunks.map(|(number, chunk)| match layout.chunks().get(number) {
+            Some(late) if Arc::ptr_eq(late.chunk(), chunk.chunk()) => NO_SLOTS,
+            Some(late) => late.chunk().redefined(chunk.chunk()),
+            None => ALL_SLOTS,
+        });
+        let differing: Vec<SlotSet> = differing.collect();
+        if differing.iter().all(|slots| *slots == NO_SLOTS) {
+            return self.append(scraped, usage);
+        }
+        let (mut column, mut beside) = (scraped.column.clone(), scraped.beside.clone());
+        for slot in slots_of(&differing).take_while(|slot| *slot < scraped.column.len()) {
+            column.set(slot, stale_nan());
+        }
+        let holds = |slot: u32| {
+            differing[slot as usize / CHUNK_SLOTS][slot as usize % CHUNK_SLOTS / 64] >> (slot % 64) & 1 == 1
+        };
+        beside.retain(|slot| slot as usize / CHUNK_SLOTS < differing.len() && !holds(slot));
+        self.append(&Scraped { column: &column, beside: &beside, ..*scraped }, usage);
+    }
+
     /// The target is gone, or belongs to another stream from now on: all its series end a moment after their last sample.
     pub(in crate::store) fn depart(&mut self, unsaid: &Unsaid<'_>, usage: &Arc<Usage>) {
         self.follow_layout(&Layout::default(), unsaid);
@@ -187,6 +211,12 @@ impl TargetHistory {
     pub(in crate::store) fn is_over(&self, now: Timestamp) -> bool {
         self.strips.values().all(|writer| writer.strip.is_over(now.0))
     }
+}
+
+/// The numbers of slots that are given chunk by chunk, ascending.
+fn slots_of(sets: &[SlotSet]) -> impl Iterator<Item = usize> + '_ {
+    let within = |slots: &SlotSet, slot: usize| slots[slot / 64] >> (slot % 64) & 1 == 1;
+    (0..sets.len() * CHUNK_SLOTS).filter(move |slot| within(&sets[slot / CHUNK_SLOTS], slot % CHUNK_SLOTS))
 }
 
 /// A chunk that is not what it was.
