@@ -121,6 +121,7 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
 /// Packs by name and rule files as they are: a fault of a file stands there with its own place.
 fn try_rules(config: &GatewayConfig, found: &mut Found<'_>) {
     if found.take(&["rule_packs"], packs::load(&config.rule_packs, &config.rules.health_weights)).is_some() {
-        found.take(&["rule_files"], manager::load(config, &external_url(config)));
+        let rules = found.take(&["rule_files"], manager::load(config, &external_url(config)));
+        found.warnings.extend(rules.iter().flat_map(|rules| rules.warnings()).cloned());
     }
 }

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::alert::{AlertSite, Alerts, Expansion, Notice};
 use super::file::{self, RuleGroup, RuleKind};
+use super::shared_names::NameUse;
 use super::storage::{RuleError, Sample, Storage};
 use super::template::{self, TemplateError};
 use crate::model::{LabelsBuilder, METRIC_NAME, Timestamp};
@@ -58,6 +59,10 @@ pub struct Rule {
     pub evaluated_at: Option<Timestamp>,
     /// How long that took.
     pub took: Duration,
+    /// Whether scraped series have the name that it records.
+    pub name_use: NameUse,
+    /// Whether external labels have a label that it sets.
+    pub shares_labels: bool,
     plan: Plan,
 }
 
@@ -122,8 +127,16 @@ impl Rule {
             RuleKind::Record(_) => None,
             RuleKind::Alert(alert) => Some(Alerts::new(alert, &spec.labels)?),
         };
-        let health = Health::default();
-        Ok(Rule { spec, alerts, health, evaluated_at: None, took: Duration::ZERO, plan: Plan::default() })
+        Ok(Rule {
+            spec,
+            alerts,
+            health: Health::default(),
+            evaluated_at: None,
+            took: Duration::ZERO,
+            name_use: NameUse::default(),
+            shares_labels: false,
+            plan: Plan::default(),
+        })
     }
 
     /// Results under the rule's name and with its labels.
@@ -176,7 +189,13 @@ impl Group {
                 alerts.take_over(old);
             }
             (rule.health, rule.evaluated_at, rule.took) = (other.health.clone(), other.evaluated_at, other.took);
+            rule.name_use = other.name_use;
         }
+    }
+
+    /// Follows a change of external labels alone: `anew` is the same group.
+    pub(super) fn take_shared_labels(&mut self, anew: &Group) {
+        self.rules.iter_mut().zip(&anew.rules).for_each(|(rule, anew)| rule.shares_labels = anew.shares_labels);
     }
 
     /// Evaluates one rule at `at` and hands its results to `storage`; how it fared is the rule's health.

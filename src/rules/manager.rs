@@ -19,9 +19,10 @@ use super::freshness::{Clusters, Reporting};
 use super::group::{Group, GroupSpec, Health};
 use super::notify::{Notifier, Recipients};
 use super::packs;
+use super::shared_names;
 use super::status::{GroupCounts, GroupStatus};
 use super::storage::SiteStorage;
-use crate::config::GatewayConfig;
+use crate::config::{Fault, GatewayConfig};
 use crate::model::{Labels, Timestamp};
 use crate::promql::ParseOptions;
 use crate::promql::ast::Expr;
@@ -33,6 +34,7 @@ pub struct LoadedRules {
     groups: Vec<Group>,
     recipients: Recipients,
     settings: Settings,
+    warnings: Vec<Fault>,
 }
 
 /// What all evaluations share.
@@ -42,6 +44,11 @@ struct Settings {
 }
 
 impl LoadedRules {
+    /// What is allowed but probably not meant.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+
     /// All expressions, each with how long after its time it is evaluated at the latest unless something is slow: what the store
     /// keeps of the past follows from them.
     pub fn expressions(&self) -> impl Iterator<Item = (&Expr, Duration)> {
@@ -57,23 +64,24 @@ pub fn load(config: &GatewayConfig, external_url: &str) -> Result<LoadedRules, S
     let external_labels = &config.global.external_labels;
     let external_labels =
         Labels::from_pairs(external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let mut groups = Vec::new();
+    let mut read = Reading { config, groups: Vec::new(), warnings: Vec::new() };
     for pattern in &config.rule_files {
         let files = matching_files(pattern).map_err(|error| error.to_string())?;
         if files.is_empty() {
             tracing::warn!(pattern = %pattern.display(), "no rule file matches");
         }
         for path in files {
-            load_file(&path, config, &mut groups)?;
+            read.file(&path)?;
         }
     }
     let packs = packs::load(&config.rule_packs, &config.rules.health_weights);
     for pack in packs.map_err(|error| error.to_string())? {
-        add_groups(pack, config, &mut groups)?;
+        read.groups_of(pack)?;
     }
     let recipients = Recipients::new(&config.alerting, external_labels.clone(), external_url);
     Ok(LoadedRules {
-        groups,
+        groups: read.groups,
+        warnings: read.warnings,
         recipients: recipients.map_err(|error| error.to_string())?,
         settings: Settings {
             site: AlertSite { external_labels, external_url: external_url.to_owned() },
@@ -82,27 +90,38 @@ pub fn load(config: &GatewayConfig, external_url: &str) -> Result<LoadedRules, S
     })
 }
 
-/// A file that two patterns find counts once.
-fn load_file(path: &Path, config: &GatewayConfig, groups: &mut Vec<Group>) -> Result<(), String> {
-    let name = path.display().to_string();
-    if groups.iter().any(|group| *group.spec.file == *name) {
-        return Ok(());
-    }
-    let (file, warnings) = file::load(path, &ParseOptions::default()).map_err(|faults| faults.to_string())?;
-    warnings.iter().for_each(|warning| tracing::warn!(%warning, "rules"));
-    add_groups(file, config, groups)
+/// Rule files on their way into groups.
+struct Reading<'c> {
+    config: &'c GatewayConfig,
+    groups: Vec<Group>,
+    warnings: Vec<Fault>,
 }
 
-fn add_groups(file: RuleFile, config: &GatewayConfig, groups: &mut Vec<Group>) -> Result<(), String> {
-    let name = file.path.display().to_string();
-    let freshness = &config.rules.freshness;
-    for group in file.groups {
-        let waits = freshness.groups.is_empty() || freshness.groups.contains(&group.name);
-        let mut spec = GroupSpec::new(&name, group, config.global.evaluation_interval, config.global.rule_query_offset);
-        spec.freshness = if waits { freshness.wait } else { Duration::ZERO };
-        groups.push(Group::new(spec).map_err(|error| format!("{name}: {error}"))?);
+impl Reading<'_> {
+    /// A file that two patterns find counts once.
+    fn file(&mut self, path: &Path) -> Result<(), String> {
+        let name = path.display().to_string();
+        if self.groups.iter().any(|group| *group.spec.file == *name) {
+            return Ok(());
+        }
+        let (file, warnings) = file::load(path, &ParseOptions::default()).map_err(|faults| faults.to_string())?;
+        self.warnings.extend(warnings);
+        self.groups_of(file)
     }
-    Ok(())
+
+    fn groups_of(&mut self, file: RuleFile) -> Result<(), String> {
+        let name = file.path.display().to_string();
+        let (global, freshness) = (&self.config.global, &self.config.rules.freshness);
+        for group in file.groups {
+            let waits = freshness.groups.is_empty() || freshness.groups.contains(&group.name);
+            let mut spec = GroupSpec::new(&name, group, global.evaluation_interval, global.rule_query_offset);
+            spec.freshness = if waits { freshness.wait } else { Duration::ZERO };
+            let mut group = Group::new(spec).map_err(|error| format!("{name}: {error}"))?;
+            self.warnings.extend(shared_names::labels_shared(&mut group, self.config));
+            self.groups.push(group);
+        }
+        Ok(())
+    }
 }
 
 /// Runs groups and tells of them. Clones are the same manager.
@@ -147,7 +166,8 @@ impl Manager {
         pool: CpuPool,
         (evaluations, alerts): (&Tasks, &Tasks),
     ) -> Manager {
-        let LoadedRules { groups, recipients, settings } = loaded;
+        let LoadedRules { groups, recipients, settings, warnings } = loaded;
+        warnings.iter().for_each(|warning| tracing::warn!(%warning, "rules"));
         let notifier = Notifier::new(recipients);
         notifier.run(alerts);
         let manager = Manager {
@@ -173,7 +193,8 @@ impl Manager {
 
     /// Takes a new configuration into force. Waits for evaluations of groups that change, so it is for a thread that may.
     pub fn take(&self, loaded: LoadedRules) {
-        let LoadedRules { groups, recipients, settings } = loaded;
+        let LoadedRules { groups, recipients, settings, warnings } = loaded;
+        warnings.iter().for_each(|warning| tracing::warn!(%warning, "rules"));
         self.shared.settings.store(Arc::new(settings));
         self.shared.notifier.set_recipients(recipients);
         self.take_groups(groups);
@@ -189,6 +210,8 @@ impl Manager {
             kept.extend((0..group.rules.len()).map(|rule| group.rule_id(rule)));
             match before.remove(&id) {
                 Some(old) if *old.spec == group.spec => {
+                    // External labels are no part of a group.
+                    lock(&old.group).take_shared_labels(&group);
                     running.insert(id, old);
                     continue;
                 }
@@ -247,6 +270,10 @@ impl Shared {
                 }
             }
         }
+        let (shared, group) = (self.clone(), running.group.clone());
+        let look = move || shared_names::look(&mut lock(&group), &shared.store, clock::monotonic());
+        // What was seen the time before holds on where the pool has no room.
+        let _ = self.pool.run(&key, look).await;
         let status = GroupStatus::of(&lock(&running.group), Some(started), clock_start.elapsed(), *counts);
         running.status.store(Arc::new(status));
     }

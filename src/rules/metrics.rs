@@ -7,7 +7,7 @@ use crate::telemetry::{Kind, Registry};
 /// A metric by group: its name, help and kind, and where it is read.
 type ByGroup = (&'static str, &'static str, Kind, fn(&GroupStatus) -> f64);
 
-const BY_GROUP: [ByGroup; 11] = [
+const BY_GROUP: [ByGroup; 13] = [
     (
         "fedgate_rule_group_iterations",
         "Times of a group's grid that have come, missed ones included",
@@ -45,6 +45,12 @@ const BY_GROUP: [ByGroup; 11] = [
     ),
     ("fedgate_rules_clusters_expected", "Clusters that could have", Kind::Gauge, |group| {
         group.counts.clusters_expected as f64
+    }),
+    ("fedgate_rules_names_shared", "Rules that record onto a name that scraped series have", Kind::Gauge, |group| {
+        group.rules.iter().filter(|rule| rule.shares_name).count() as f64
+    }),
+    ("fedgate_rules_labels_shared", "Rules that set a label that external labels have", Kind::Gauge, |group| {
+        group.rules.iter().filter(|rule| rule.shares_labels).count() as f64
     }),
 ];
 

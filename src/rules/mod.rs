@@ -12,6 +12,7 @@ pub mod manager;
 pub mod metrics;
 pub mod notify;
 pub mod packs;
+mod shared_names;
 pub mod status;
 pub mod storage;
 pub mod template;

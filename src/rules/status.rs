@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::alert::{Alert, AlertState};
 use super::file::RuleKind;
 use super::group::{Group, Health, Rule};
+use super::shared_names::NameUse;
 use crate::model::{Labels, Timestamp};
 
 /// One group after its last evaluation.
@@ -62,6 +63,10 @@ pub struct RuleStatus {
     pub evaluated_at: Option<Timestamp>,
     /// How long that took.
     pub took: Duration,
+    /// Whether scraped series had the name that it records, at the last evaluation.
+    pub shares_name: bool,
+    /// Whether external labels have a label that it sets.
+    pub shares_labels: bool,
     /// Of an alerting rule.
     pub alerting: Option<AlertingStatus>,
 }
@@ -124,6 +129,8 @@ impl RuleStatus {
             health: rule.health.clone(),
             evaluated_at: rule.evaluated_at,
             took: rule.took,
+            shares_name: rule.name_use == NameUse::Shared,
+            shares_labels: rule.shares_labels,
             alerting,
         }
     }

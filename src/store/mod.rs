@@ -15,6 +15,7 @@ mod history;
 mod inventory;
 mod lanes;
 mod layout;
+mod names;
 mod owners;
 mod pick;
 mod recorded;

@@ -13,6 +13,7 @@ use super::arrival::{Accepted, Arrival};
 use super::cluster::{Cluster, Shared};
 use super::history::{HistoryTotals, Keep, Keeper};
 use super::inventory::Inventory;
+use super::names::Wanted;
 use super::recorded::{RecordError, Recorded, RecordedSample, RuleId};
 use super::refusal::Refusal;
 use super::view::{ClusterView, NO_CLUSTER, SiteCluster, SiteTarget, SiteView};
@@ -142,6 +143,15 @@ impl Store {
     /// One cluster's published view.
     pub fn cluster(&self, cluster: &str) -> Option<Arc<ClusterView>> {
         self.clusters.get(cluster).map(|known| known.view())
+    }
+
+    /// Beside `names`, whether live series have them that no rule recorded.
+    pub fn has_scraped(&self, names: &[&str], monotonic: Instant) -> Vec<bool> {
+        let mut wanted = Wanted::new(names);
+        for cluster in self.by_name.load().iter() {
+            wanted.look(&cluster.view(), monotonic);
+        }
+        wanted.found()
     }
 
     /// The whole site as it is now; `only` narrows it to one cluster. Recorded series are there in any case.

@@ -54,6 +54,7 @@ mod rule_packs;
 mod rule_templates_peers;
 mod rule_tests;
 mod rules_gateway;
+mod rules_shared;
 mod scrape;
 mod scrape_cache;
 mod scrape_protobuf;
