@@ -102,29 +102,31 @@ fn recover(files: &dyn Files, dir: &Path, last: SegmentFile) -> Result<Tail, Ope
         // Nothing in it can be read, and it stays as it is; its successor needs another name.
         return Ok(Tail { end: until.max(last.first.plus(1)), cut: None, active: None });
     };
-    let end = last_record_end(Scan::new(file, last.first, salt), last.first, until).map_err(at(&path))?;
+    let (end, is_whole) = last_record_end(Scan::new(file, last.first, salt), last.first, until).map_err(at(&path))?;
     let file = files.open(&path).map_err(at(&path))?;
     let cut = (end < until).then_some(Lost { from: end, until, cause: Cause::Damaged });
     if cut.is_some() {
         file.cut(SEGMENT_HEADER_BYTES + end.since(last.first)).map_err(at(&path))?;
     }
     file.sync().map_err(at(&path))?;
-    Ok(Tail { end, cut, active: Some(Active { file, first: last.first }) })
+    // What is damaged is not gone on with: more bytes behind it could change how it is read.
+    Ok(Tail { end, cut, active: is_whole.then_some(Active { file, first: last.first }) })
 }
 
-/// Where the last whole record between two positions ends; the first of them if there is none.
-fn last_record_end(mut scan: Scan, first: Position, until: Position) -> std::io::Result<Position> {
-    let (mut position, mut end) = (first, first);
+/// Where the last whole record between two positions ends, the first of them if there is none; and whether nothing before it is lost.
+fn last_record_end(mut scan: Scan, first: Position, until: Position) -> std::io::Result<(Position, bool)> {
+    let (mut position, mut end, mut whole_bytes) = (first, first, 0);
     while position < until {
         position = match scan.next(position, until)? {
             Found::Record(placed) => {
                 end = position.plus(placed.header.record_bytes());
+                whole_bytes += placed.header.record_bytes();
                 end
             }
             Found::Lost { lost, .. } => lost.until,
         };
     }
-    Ok(end)
+    Ok((end, end.since(first) == whole_bytes))
 }
 
 /// Moves the end behind the furthest cursor; what lies between is gone.

@@ -178,6 +178,7 @@ impl Shared {
             Some((file, next)) => (Some(file), next.unwrap_or(synced)),
             None => (None, state.segments.first().unwrap_or(synced)),
         };
-        (position < synced).then_some(Stretch { file, until: until.min(synced) })
+        // No segment begins beyond what is synced: the one before is synced first.
+        (position < synced).then_some(Stretch { file, until })
     }
 }

@@ -14,10 +14,12 @@ use std::time::Duration;
 use base64::Engine;
 use fedgate::config::ScrapeConfig;
 use fedgate::exposition::{Format, SCRAPE_ACCEPT};
+use fedgate::journal::{Journal, Options, Role};
 use fedgate::model::{Labels, Timestamp};
 use fedgate::scrape::{PageCache, Rules, SeriesBudget, Timing};
 use fedgate::snapshot::{EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, Report, StreamId};
 
+use super::journal::faulty::FaultyFiles;
 use super::protobuf_page::*;
 
 const START_MS: i64 = 1_795_000_000_000;
@@ -377,4 +379,38 @@ fn certificates() {
     let pem =
         |parts: &[&String]| format!("p{}", parts.iter().map(|part| part.as_str()).collect::<String>()).into_bytes();
     keep_remade("tls_files", &[documents, pem(&[&certificate]), pem(&[&own, &list])]);
+}
+
+/// Segments of a journal behind the three bytes that say what is put right and where the second one begins.
+#[test]
+fn journal_segments() {
+    let files = FaultyFiles::new(1);
+    let options = Options { salt: 5, segment_bytes: 200, ..Options::new(Role::Frames) };
+    let opened = Journal::open(Arc::new(files.clone()), Path::new("/log"), options, Timestamp(START_MS));
+    let (mut journal, _) = opened.unwrap();
+    for payload in [&b"one"[..], b"", &[7; 100], b"the first of a second segment"] {
+        journal.log().append(1, &[payload], Timestamp(START_MS)).unwrap();
+    }
+    journal.commit(Timestamp(START_MS)).unwrap();
+    let segments: Vec<Vec<u8>> = journal
+        .log()
+        .segments()
+        .iter()
+        .map(|segment| segment.first.0)
+        .map(|first| files.content(&PathBuf::from(format!("/log/{first:020}.seg"))).unwrap())
+        .collect();
+    let [first, second] = &segments[..] else { panic!("two segments") };
+    let mut damaged = first.clone();
+    damaged[150] ^= 1;
+    let share = (first.len() * 256 / (first.len() + second.len()) + 1) as u8;
+    keep(
+        "journal_segment",
+        &[
+            [&[0, 0, 0], &first[..]].concat(),
+            [&[7, 0, 0], &first[..first.len() - 30]].concat(),
+            [&[0, 0, 0], &damaged[..]].concat(),
+            [&[15, share, 128], &first[..], second].concat(),
+            [&[15, share, 60], &first[..], second].concat(),
+        ],
+    );
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod config_file;
 pub(crate) mod frame_stream;
+pub(crate) mod journal_segment;
 pub(crate) mod negotiation;
 pub(crate) mod page;
 pub(crate) mod page_cache;
@@ -24,9 +25,10 @@ pub(crate) mod verdict;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 15] = [
+pub(crate) const TARGETS: [Target; 16] = [
     ("config_file", config_file::run),
     ("frame_stream", frame_stream::run),
+    ("journal_segment", journal_segment::run),
     ("negotiation", negotiation::run),
     ("openmetrics_page", page::run_openmetrics),
     ("page_cache", page_cache::run),

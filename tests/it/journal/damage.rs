@@ -83,6 +83,40 @@ fn damaged_anywhere_all_but_that_record_is_read_and_the_loss_is_told() {
 }
 
 #[test]
+fn the_next_record_is_found_wherever_the_bytes_that_are_read_at_once_end() {
+    // Looking begins one byte behind the damaged header.
+    let read_at_once = (1 << 20) + 1;
+    for before in 0..RECORD_HEADER_BYTES + 2 {
+        let files = FaultyFiles::new(1);
+        let (mut journal, _) = open_with(Arc::new(files.clone()), Path::new(DIR), 1 << 30);
+        append(&journal, &vec![0; read_at_once - before - RECORD_HEADER_BYTES]);
+        append(&journal, b"next");
+        append(&journal, &vec![0; 2 << 20]);
+        journal.commit(NOW).unwrap();
+        let mut bytes = files.content(Path::new(FIRST)).unwrap();
+        bytes[SEGMENT_HEADER_BYTES as usize] ^= 1;
+        let (journal, _) = open_with(Arc::new(log_of(&bytes)), Path::new(DIR), 1 << 30);
+        let read = read_all(&journal);
+        assert_eq!(read[0], Read::Lost(0, (read_at_once - before) as u64, Cause::Damaged));
+        assert_eq!(payloads(&read)[0], b"next");
+    }
+}
+
+#[test]
+fn a_damaged_segment_is_not_gone_on_with() {
+    let (mut bytes, begins) = segment();
+    bytes[begins[1]] ^= 1;
+    let files = log_of(&bytes);
+    let (mut journal, recovery) = open_with(Arc::new(files.clone()), Path::new(DIR), 1 << 20);
+    append(&journal, b"more");
+    journal.commit(NOW).unwrap();
+    let firsts: Vec<Position> = journal.log().segments().iter().map(|segment| segment.first).collect();
+    assert_eq!(firsts, [Position::START, recovery.end]);
+    assert_eq!(files.content(Path::new(FIRST)).unwrap(), bytes);
+    assert_eq!(payloads(&read_all(&journal)).len(), 5);
+}
+
+#[test]
 fn a_damaged_payload_is_shown_with_its_kind() {
     let (mut bytes, begins) = segment();
     bytes[begins[3] + RECORD_HEADER_BYTES + 50] ^= 1;

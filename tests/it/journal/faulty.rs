@@ -49,7 +49,7 @@ pub(crate) enum Crash {
 #[derive(Clone, Default)]
 pub(crate) struct FaultyFiles(Arc<Mutex<State>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     inodes: Vec<Inode>,
     /// What each path is now.
@@ -70,7 +70,7 @@ enum Change {
     Remove(PathBuf),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
     /// What reads see.
     bytes: Vec<u8>,
@@ -79,6 +79,7 @@ struct Inode {
     pending: Vec<Pending>,
 }
 
+#[derive(Clone)]
 enum Pending {
     Write(usize, Vec<u8>),
     Cut(usize),
@@ -113,22 +114,13 @@ impl FaultyFiles {
     /// The file system as the next run finds it, without faults. Handles of before see the old one.
     pub(crate) fn after(&self, crash: Crash) -> FaultyFiles {
         let mut state = self.lock_state();
-        let mut after = State { chance: state.next_chance(), ..State::default() };
-        let changed = state.changes.len();
-        let kept = match crash {
-            Crash::Killed => changed,
-            Crash::Forgets => 0,
-            Crash::Mixes => state.below(changed + 1),
+        let chance = state.next_chance();
+        let after = match crash {
+            Crash::Killed => State { chance, faults: Faults::default(), locked: Vec::new(), ..state.clone() },
+            Crash::Forgets => state.clone().rebooted(),
+            Crash::Mixes => state.clone().mixed().rebooted(),
         };
-        let mut names = state.durable_names.clone();
-        state.changes[..kept].iter().for_each(|change| change.apply(&mut names));
-        for (path, inode) in names {
-            let bytes = state.left_of(inode, crash);
-            after.durable_names.insert(path.clone(), after.inodes.len());
-            after.names.insert(path, after.inodes.len());
-            after.inodes.push(Inode { durable: bytes.clone(), bytes, pending: Vec::new() });
-        }
-        FaultyFiles(Arc::new(Mutex::new(after)))
+        FaultyFiles(Arc::new(Mutex::new(State { chance, ..after })))
     }
 
     /// Puts a whole file there, durably.
@@ -180,16 +172,27 @@ impl State {
         self.changes.push(change);
     }
 
-    /// What is left of a file.
-    fn left_of(&mut self, inode: usize, crash: Crash) -> Vec<u8> {
-        match crash {
-            Crash::Killed => self.inodes[inode].bytes.clone(),
-            Crash::Forgets => self.inodes[inode].durable.clone(),
-            Crash::Mixes => {
-                self.mix(inode);
-                self.inodes[inode].durable.clone()
+    /// Only what is on disk.
+    fn rebooted(self) -> State {
+        let inodes = self.inodes.into_iter().map(|inode| Inode { bytes: inode.durable.clone(), ..inode });
+        let inodes = inodes.map(|inode| Inode { pending: Vec::new(), ..inode }).collect();
+        State { inodes, names: self.durable_names.clone(), durable_names: self.durable_names, ..State::default() }
+    }
+
+    /// Some of what is pending comes to disk before the machine stops. Removed names may still be there, each by itself; new ones
+    /// are there in the order in which they came.
+    fn mixed(mut self) -> State {
+        for inode in 0..self.inodes.len() {
+            self.mix(inode);
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let kept = self.below(changes.len() + 1);
+        for change in &changes[..kept] {
+            if matches!(change, Change::Set(..)) || self.below(2) == 0 {
+                change.apply(&mut self.durable_names);
             }
         }
+        self
     }
 
     /// Brings some sectors of what is pending to disk, forgets the others, and leaves some length.
