@@ -2,17 +2,19 @@
 //!
 //! Promises: what a page comes to does not depend on the pages before it: result, counts, live series and what they have are
 //! those of a cache that never saw another page; what is taken is in the order of slots, and each histogram a good one.
+//! But a line whose bytes stay stays the series that it was when it was first read, as in Prometheus's cache: where another
+//! type in force would now write its bounds otherwise, there is nothing to compare.
 //!
 //! Input: pages, separated by the bytes FE FF; the first byte of each says its format (`o` is OpenMetrics, `p` protobuf,
 //! everything else text).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fedgate::config::{RelabelAction, RelabelConfig, ScrapeConfig};
-use fedgate::exposition::Format;
-use fedgate::model::{Labels, Timestamp, is_stale};
+use fedgate::exposition::{Entry, Format, parser};
+use fedgate::model::{Labels, MetricType, Timestamp, is_stale};
 use fedgate::scrape::{PageCache, PageError, Reading, Rules, SeriesBudget, Timing};
 use fedgate::snapshot::{FORGET_NAN, Outcome, Report, Scrape};
 
@@ -45,6 +47,7 @@ pub(crate) fn run(input: &[u8]) {
     let mut remembering = Probe::new(&rules);
     let mut with_times =
         Probe::new(&Rules { honor_timestamps: true, track_timestamps_staleness: true, ..rules.clone() });
+    let mut kinds = HashMap::new();
     for (nth, page) in pages(input).take(PAGES_MAX).enumerate() {
         let (format, page) = match page.split_first() {
             Some((b'o', page)) => (Format::OpenMetrics, page),
@@ -52,6 +55,9 @@ pub(crate) fn run(input: &[u8]) {
             Some((_, page)) => (Format::Text, page),
             None => continue,
         };
+        if format != Format::Protobuf && !are_bounds_as_before(&mut kinds, page, format) {
+            return;
+        }
         let now = Timestamp((nth as i64 + 1) * MINUTE_MS);
         let (reading, result, live) = remembering.read(page, format, now);
         let (fresh_reading, fresh_result, fresh_live) = Probe::new(&rules).read(page, format, now);
@@ -61,6 +67,23 @@ pub(crate) fn run(input: &[u8]) {
         assert_eq!(live, fresh_live, "page {nth}");
         let _ = with_times.read(page, format, now);
     }
+}
+
+/// Whether every line that stood on a page before, or stands twice on this one, is of the same kind of bounds as then.
+fn are_bounds_as_before<'i>(kinds: &mut HashMap<&'i [u8], MetricType>, page: &'i [u8], format: Format) -> bool {
+    let mut parser = parser(format, page);
+    // A page with a fault counts up to it, for so far it is remembered.
+    while let Ok(Some(entry)) = parser.next() {
+        let Entry::Sample(line) = entry else { continue };
+        let kind = match parser.kind() {
+            kind @ (MetricType::Histogram | MetricType::Summary) => kind,
+            _ => MetricType::Unknown,
+        };
+        if *kinds.entry(line.key).or_insert(kind) != kind {
+            return false;
+        }
+    }
+    true
 }
 
 fn pages(input: &[u8]) -> impl Iterator<Item = &[u8]> {
