@@ -156,10 +156,12 @@ fn inspect_segment(files: &dyn Files, dir: &Path, first: Position, role: Role) -
         Ok(header) if header.first != first => Err(OpenError::Misnamed { path, found: header.first }),
         Ok(header) if header.role != role => Err(OpenError::OtherRole { path, found: header.role, expected: role }),
         Ok(SegmentHeader { begun, continues, salt, .. }) => {
-            Ok(SegmentFile { first, begun, continues, salt: Some(salt) })
+            Ok(SegmentFile { first, begun, continues, damaged: false, salt: Some(salt) })
         }
         Err(NoHeader::Newer(found)) => Err(OpenError::Newer { path, found }),
-        Err(NoHeader::Damaged) => Ok(SegmentFile { first, begun: Timestamp(0), continues: false, salt: None }),
+        Err(NoHeader::Damaged) => {
+            Ok(SegmentFile { first, begun: Timestamp(0), continues: false, damaged: true, salt: None })
+        }
     }
 }
 

@@ -32,7 +32,7 @@
 //! | 60 | 4 | CRC32C of bytes 0 to 59 |
 //!
 //! These fields stay where they are in every version, so that an old program knows a newer segment when it sees one. A file
-//! gets its name only when its header is synced.
+//! gets its name only when its header is synced. If both copies are damaged, a neighbour's salt is tried: a log nearly always has one.
 //!
 //! # Record
 //!
@@ -49,7 +49,8 @@
 //!
 //! A header is believed if mark, checksum and position are right. Where one is not, the next valid one is looked for, byte by byte;
 //! a payload with a wrong checksum costs that record alone. At the end of the last segment what no valid header follows is cut off
-//! when the log is opened; in front of one it stays.
+//! when the log is opened; in front of one it stays, and the log goes on in a new segment, since more bytes behind a damaged part
+//! could change how it is read.
 //!
 //! # When the disk fails
 //!

@@ -98,8 +98,8 @@ fn recover(files: &dyn Files, dir: &Path, last: SegmentFile) -> Result<Tail, Ope
     let file = files.open(&path).map_err(at(&path))?;
     let length = file.length().map_err(at(&path))?;
     let until = last.first.plus(length.saturating_sub(SEGMENT_HEADER_BYTES));
-    let Some(salt) = last.salt else {
-        // Nothing in it can be read, and it stays as it is; its successor needs another name.
+    let Some(salt) = last.salt.filter(|_| !last.damaged) else {
+        // It stays as it is, whatever of it can be read; its successor needs another name.
         return Ok(Tail { end: until.max(last.first.plus(1)), cut: None, active: None });
     };
     let (end, is_whole) = last_record_end(Scan::new(file, last.first, salt), last.first, until).map_err(at(&path))?;

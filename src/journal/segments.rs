@@ -26,7 +26,9 @@ pub(super) struct SegmentFile {
     pub(super) first: Position,
     pub(super) begun: Timestamp,
     pub(super) continues: bool,
-    /// None: both copies of its header are damaged, so no record in it can be told from chance.
+    /// Both copies of its header are damaged.
+    pub(super) damaged: bool,
+    /// None: nobody knows it any more, so no record in it can be told from chance.
     pub(super) salt: Option<u32>,
 }
 
@@ -35,15 +37,21 @@ pub(super) struct SegmentFile {
 pub(super) struct Segments(Vec<SegmentFile>);
 
 impl Segments {
-    /// Where a header is damaged, the time is its successor's, or `now`: so nobody looks older for it.
+    /// Where a header is damaged, the time is its successor's, or `now`, so that nobody looks older for it; and the salt is a
+    /// neighbour's, because nearly always a log has one: records prove whether it was right.
     pub(super) fn new(mut files: Vec<SegmentFile>, now: Timestamp) -> Segments {
         files.sort_unstable_by_key(|file| file.first);
-        let mut later = now;
+        let (mut later, mut salt) = (now, None);
         for file in files.iter_mut().rev() {
-            if file.salt.is_none() {
-                file.begun = later;
+            if file.damaged {
+                (file.begun, file.salt) = (later, salt);
             }
-            later = file.begun;
+            (later, salt) = (file.begun, file.salt);
+        }
+        let mut salt = None;
+        for file in &mut files {
+            file.salt = file.salt.or(salt);
+            salt = file.salt;
         }
         Segments(files)
     }
@@ -110,7 +118,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1000);
 
     fn file(first: u64, continues: bool) -> SegmentFile {
-        SegmentFile { first: Position(first), begun: Timestamp(first as i64), continues, salt: Some(1) }
+        SegmentFile { first: Position(first), begun: Timestamp(first as i64), continues, damaged: false, salt: Some(1) }
     }
 
     #[test]
@@ -133,10 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_with_a_damaged_header_is_as_old_as_the_next_one() {
-        let damaged = |first| SegmentFile { salt: None, begun: Timestamp(0), ..file(first, false) };
+    fn a_segment_with_a_damaged_header_is_as_old_as_the_next_one_and_has_a_neighbour_s_salt() {
+        let damaged = |first| SegmentFile { damaged: true, salt: None, begun: Timestamp(0), ..file(first, false) };
         let segments = Segments::new(vec![damaged(10), file(20, false), damaged(30)], NOW);
         let begun: Vec<i64> = segments.shown(Position(40)).iter().map(|segment| segment.begun.0).collect();
         assert_eq!(begun, [20, 20, 1000]);
+        assert!(segments.0.iter().all(|file| file.salt == Some(1)));
+        assert_eq!(Segments::new(vec![damaged(10)], NOW).last().and_then(|last| last.salt), None);
     }
 }

@@ -178,7 +178,7 @@ impl Journal {
         let placed = replace(&*shared.files, &self.path(first), &header.encode());
         let file = placed.map_err(|source| self.failed("begin", first, source))?;
         let mut state = shared.lock();
-        state.segments.push(SegmentFile { first, begun, continues, salt: Some(salt) });
+        state.segments.push(SegmentFile { first, begun, continues, damaged: false, salt: Some(salt) });
         state.statistics.segments_begun += 1;
         self.active = Some(Active { file, first });
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fedgate::journal::{Cause, Position, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 
-use super::faulty::FaultyFiles;
+use super::faulty::{Crash, FaultyFiles};
 use super::{NOW, Read, append, open_with, payloads, read_all};
 
 const DIR: &str = "/log";
@@ -140,6 +140,28 @@ fn a_segment_without_a_header_stays_and_is_told_as_lost() {
     let more = Read::Record(records, 4, b"more".to_vec());
     assert_eq!(read_all(&journal), [Read::Lost(0, records, Cause::Damaged), more]);
     assert_eq!(files.content(Path::new(FIRST)).unwrap(), bytes, "nothing is wiped");
+}
+
+#[test]
+fn records_behind_a_destroyed_header_are_read_with_the_salt_of_another_segment() {
+    let files = FaultyFiles::new(1);
+    let (mut journal, _) = open_with(Arc::new(files.clone()), Path::new(DIR), 1);
+    let firsts: Vec<Position> = (0..4u8).map(|number| append(&journal, &[number; 72])).collect();
+    journal.commit(NOW).unwrap();
+    drop(journal);
+    for first in firsts {
+        let path = Path::new(DIR).join(format!("{:020}.seg", first.0));
+        let mut bytes = files.content(&path).unwrap();
+        bytes[..SEGMENT_HEADER_BYTES as usize].fill(0);
+        let left = files.after(Crash::Killed);
+        left.place(&path, bytes.clone());
+        let (mut journal, _) = open_with(Arc::new(left.clone()), Path::new(DIR), 1);
+        assert_eq!(payloads(&read_all(&journal)).len(), 4);
+        append(&journal, b"more");
+        journal.commit(NOW).unwrap();
+        assert_eq!(payloads(&read_all(&journal)).len(), 5);
+        assert_eq!(left.content(&path).unwrap(), bytes);
+    }
 }
 
 #[test]
