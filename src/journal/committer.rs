@@ -131,7 +131,7 @@ impl Committer {
         let mut state = self.log.0.lock();
         // As cheap as a look where there is nothing to drop: cursors move more often than segments end.
         if state.segments.second().is_some_and(|second| second <= position) {
-            state.wishes.drop_before = state.wishes.drop_before.max(position);
+            state.wishes.drop_before = state.wishes.drop_before.max(Some(position));
             self.log.0.work.notify_one();
         }
     }
@@ -154,7 +154,6 @@ struct Worker {
     /// The failure that lasts, when to try again, and the pause after that.
     failing: Option<(io::ErrorKind, Instant)>,
     pause: Duration,
-    dropped: Position,
 }
 
 impl Worker {
@@ -162,7 +161,7 @@ impl Worker {
         let log = journal.log().clone();
         let (begun, failing) = (None, None);
         let synced = clock::monotonic();
-        Worker { journal, log, options, tell, begun, synced, failing, pause: RETRY_MIN, dropped: Position::START }
+        Worker { journal, log, options, tell, begun, synced, failing, pause: RETRY_MIN }
     }
 
     fn run(mut self) {
@@ -178,7 +177,7 @@ impl Worker {
         let shared = self.log.0.clone();
         let mut state = shared.lock();
         loop {
-            if state.wishes.end || state.wishes.drop_before > self.dropped {
+            if state.wishes.end || state.wishes.drop_before.is_some() {
                 return state.wishes.end;
             }
             let left = self.due(&state).map(|due| due.saturating_duration_since(clock::monotonic()));
@@ -243,12 +242,9 @@ impl Worker {
 
     /// Drops what the owner wants dropped. What failed is tried again with the next wish.
     fn drop_segments(&mut self) {
-        let wanted = self.log.0.lock().wishes.drop_before;
-        if wanted > self.dropped {
-            self.dropped = wanted;
-            if let Err(error) = self.journal.drop_before(wanted) {
-                tracing::warn!(%error, "a segment of the journal cannot be dropped");
-            }
+        let Some(before) = self.log.0.lock().wishes.drop_before.take() else { return };
+        if let Err(error) = self.journal.drop_before(before) {
+            tracing::warn!(%error, "a segment of the journal cannot be dropped");
         }
     }
 

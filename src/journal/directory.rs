@@ -15,7 +15,9 @@ use super::segments::SegmentFile;
 /// The file that is locked while the log is open.
 pub(super) const LOCK: &str = "LOCK";
 /// What mkfs leaves at the top of a file system.
-const NOT_OURS_BUT_HARMLESS: &str = "lost+found";
+const LOST_AND_FOUND: &str = "lost+found";
+/// Begins the names that NFS gives to removed files that somebody has open.
+const NFS_REMOVED: &str = ".nfs";
 /// No log grows so far; beyond it sums of positions could overflow.
 pub(super) const POSITION_MAX: u64 = 1 << 62;
 /// Characters of a cursor's name.
@@ -116,7 +118,7 @@ pub(super) fn is_cursor_name(name: &str) -> bool {
 }
 
 fn classify(name: &str) -> Name<'_> {
-    if name == LOCK || name == NOT_OURS_BUT_HARMLESS {
+    if name == LOCK || name == LOST_AND_FOUND || name.starts_with(NFS_REMOVED) {
         return Name::Passed;
     }
     match name.rsplit_once('.') {
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(classify("remote-1.cursor"), Name::Cursor("remote-1"));
         assert_eq!(classify("remote-1.cursor.new"), Name::Unfinished);
         assert_eq!(classify("00000000000000000000.seg.new"), Name::Unfinished);
-        for name in ["LOCK", "lost+found"] {
+        for name in ["LOCK", "lost+found", ".nfs000000000012ab"] {
             assert_eq!(classify(name), Name::Passed);
         }
         let foreign =

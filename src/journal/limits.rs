@@ -1,6 +1,9 @@
 //! Which segments have to go so that a log stays within its limits. Pure; what to do about it is its owner's policy.
 //!
 //! Invariant: oldest first, never the last segment, and no more than needed. Who drops them counts what was not done with.
+//!
+//! Ages are the wall clock's. A clock that was behind for a while makes nothing older than it is, for a segment is no older than its own
+//! beginning; one that jumps ahead does. On a full disk no cursor can be saved, so segments are dropped before cursors are moved over them.
 
 use std::time::Duration;
 
@@ -59,8 +62,9 @@ impl Limits {
         let mut over = Vec::new();
         for pair in segments.windows(2) {
             let (segment, next) = (pair[0], pair[1]);
-            // Its newest record is older than its successor.
-            let Some(limit) = self.broken(bytes, now.since(next.begun), Space { free, ..space }) else { break };
+            // Its newest record came shortly before its successor was begun.
+            let age = now.since(next.begun.max(segment.begun));
+            let Some(limit) = self.broken(bytes, age, Space { free, ..space }) else { break };
             bytes -= segment.bytes;
             free += segment.bytes;
             over.push(Over { segment, limit });
@@ -112,6 +116,15 @@ mod tests {
         let aged = |now| over(Limits { age_max: Duration::from_millis(50), ..NOTHING }, ROOM, now);
         assert_eq!(aged(150), []);
         assert_eq!(aged(151), [(0, Limit::Age)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_behind_makes_nothing_old() {
+        let limits = Limits { age_max: Duration::from_millis(150), ..NOTHING };
+        let mut segments = SEGMENTS;
+        (segments[0].begun, segments[1].begun) = (Timestamp(200), Timestamp(0));
+        let over = limits.over(&segments, ROOM, Timestamp(240));
+        assert_eq!(over, []);
     }
 
     #[test]

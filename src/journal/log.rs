@@ -70,9 +70,9 @@ pub struct Statistics {
     pub failures: u64,
     /// Segments that were begun.
     pub segments_begun: u64,
-    /// Segments that were dropped, and their bytes on disk.
+    /// Segments that were dropped.
     pub segments_dropped: u64,
-    /// See above.
+    /// Bytes that those had on disk.
     pub bytes_dropped: u64,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct State {
 /// What owners want of the committer's thread.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    pub(super) drop_before: Position,
+    pub(super) drop_before: Option<Position>,
     pub(super) end: bool,
 }
 

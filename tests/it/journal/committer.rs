@@ -68,10 +68,15 @@ async fn segments_are_dropped_by_the_thread() {
     }
     journal.commit(NOW).unwrap();
     let committer = Committer::start(journal, CommitOptions::default(), &shutdown.tasks(Stage::Rest)).unwrap();
+    for _ in 0..2 {
+        committer.drop_before(Position(u64::MAX));
+        committer.wait(committer.log().append(9, &[&[9; 30]], NOW).unwrap()).await.unwrap();
+    }
     committer.drop_before(Position(u64::MAX));
     shutdown.ending().request();
     assert!(shutdown.run(LONG).await);
     assert_eq!(committer.log().segments().len(), 1);
+    assert_eq!(committer.log().statistics().segments_dropped, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
