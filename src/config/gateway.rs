@@ -10,6 +10,7 @@ use super::alerting::{AlertingConfig, RulesConfig};
 use super::history::HistoryConfig;
 use super::inventory::ClusterConfig;
 use super::listener::ListenerTlsConfig;
+use super::remote_write::RemoteWriteConfig;
 use super::text::{ByteSize, LabelMap, Secret, UrlText, duration};
 
 /// Everything a gateway is told.
@@ -35,6 +36,8 @@ pub struct GatewayConfig {
     pub alerting: AlertingConfig,
     /// What is kept of the past.
     pub history: HistoryConfig,
+    /// Databases that are sent everything. Default none.
+    pub remote_write: Vec<RemoteWriteConfig>,
     /// Bounds over all clusters.
     pub limits: GatewayLimits,
 }

@@ -21,6 +21,7 @@ mod layers;
 mod listener;
 mod load;
 mod relabel;
+mod remote_write;
 mod report;
 mod scalar;
 mod scrape;
@@ -46,6 +47,7 @@ pub use load::{
     read_document, role_of,
 };
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use remote_write::{MetadataConfig, ProtobufMessage, QueueConfig, RemoteWriteConfig};
 pub use report::At;
 pub use scrape::{FileSdConfig, HttpHeader, HttpSdConfig, Params, Scheme, ScrapeConfig, ScrapeProtocol, StaticConfig};
 pub use text::{ByteSize, LabelMap, Secret, UrlText};

@@ -9,6 +9,7 @@ use super::disk::{check_private, check_readable, check_required, check_required_
 use super::inventory::check_inventory;
 use super::names::{check_duration, check_labels, check_listen, check_range, check_url};
 use super::relabel::check_steps;
+use super::remote_write::check_remote_write;
 use crate::config::report::At;
 use crate::config::{
     AlertingConfig, ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits,
@@ -37,6 +38,7 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_rules(config, at);
     check_alerting(&config.alerting, &at.key("alerting"));
     check_history(&config.history, &at.key("history"));
+    check_remote_write(&config.remote_write, &config.push.clusters, &at.key("remote_write"));
     check_limits(&config.limits, &at.key("limits"));
     let (push, http) = (&config.push.listen, &config.http.listen);
     at.key("http").key("listen").require(push != http, "push.listen has this address already");

@@ -10,6 +10,7 @@ mod inventory;
 mod jobs;
 mod names;
 mod relabel;
+mod remote_write;
 
 pub(super) use collector::check_collector;
 pub(super) use disk::check_file_mode;
