@@ -33,6 +33,8 @@ pub mod scrape;
 
 pub mod push;
 
+pub mod remote_write;
+
 pub mod rules;
 
 pub mod http;

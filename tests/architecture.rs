@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of `src/lib.rs`: each module may import those before it and itself.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "model",
     "config",
     "telemetry",
@@ -23,6 +23,7 @@ const ORDER: [&str; 20] = [
     "discovery",
     "scrape",
     "push",
+    "remote_write",
     "rules",
     "http",
     "demo",
@@ -31,7 +32,7 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Where a package may be named. Replacing it touches these places and no others.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("axum", &["http"]),
     ("rustls", &["tls"]),
     ("rcgen", &["tls"]),
@@ -42,6 +43,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("prometheus_client", &["telemetry"]),
     ("promql_parser", &["promql"]),
     ("clap", &["cli", "main"]),
+    ("snap", &["remote_write"]),
     ("bcrypt", &["http", "config"]),
 ];
 

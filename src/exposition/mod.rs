@@ -19,7 +19,7 @@ mod openmetrics;
 mod parser;
 pub mod protobuf;
 mod protobuf_histogram;
-mod protobuf_write;
+pub mod protobuf_write;
 mod scan;
 mod text;
 mod value;
@@ -35,7 +35,7 @@ pub use key::{LabelPairs, RawExemplar, RawPair};
 pub use negotiate::{Encoding, Negotiated, SCRAPE_ACCEPT, negotiate_encoding, negotiate_federate, negotiate_metrics};
 pub use parser::{Entry, Parser, Remembered, SampleLine, parser};
 pub use protobuf_histogram::{
-    is_count, write_classic_histogram, write_federated_histogram, write_native_histogram, write_summary,
+    is_count, put_spans, write_classic_histogram, write_federated_histogram, write_native_histogram, write_summary,
 };
 pub use protobuf_write::{
     write_counter, write_family_head, write_gauge, write_label_pair, write_metric, write_timestamp_ms, write_untyped,

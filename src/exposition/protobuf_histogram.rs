@@ -13,7 +13,7 @@
 use super::classic::ClassicBucket;
 use super::protobuf_write::{
     METRIC_ROOM, SMALL_ROOM, VARINT, put_count, put_double, put_exemplar, put_message, put_tag, put_timestamp,
-    write_varint,
+    write_varint, zigzag,
 };
 use crate::model::{Buckets, Counts, HistogramCounts, HistogramSample, NativeHistogram, Timestamp};
 
@@ -178,7 +178,8 @@ fn put_scale(out: &mut Vec<u8>, histogram: &NativeHistogram) {
     put_double(out, 6, histogram.zero_threshold);
 }
 
-fn put_spans<N>(out: &mut Vec<u8>, field: u32, side: &Buckets<N>) {
+/// Appends the spans of one side.
+pub fn put_spans<N>(out: &mut Vec<u8>, field: u32, side: &Buckets<N>) {
     side.spans.iter().for_each(|span| put_span(out, field, span.offset, span.length));
 }
 
@@ -198,11 +199,6 @@ fn put_deltas(out: &mut Vec<u8>, field: u32, counts: &[u64]) {
         write_varint(out, zigzag(count.wrapping_sub(before) as i64));
         before = *count;
     }
-}
-
-/// Small magnitudes to small numbers, whatever the sign.
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
 }
 
 #[cfg(test)]

@@ -16,13 +16,15 @@
 use crate::model::{Exemplar, MetricType, Timestamp};
 
 /// Bytes that are kept for the length of a message of usual size; another size costs a move of the message.
-pub(super) const METRIC_ROOM: usize = 2;
-pub(super) const SMALL_ROOM: usize = 1;
+pub const METRIC_ROOM: usize = 2;
+/// The same of a small message.
+pub const SMALL_ROOM: usize = 1;
 
 /// Wire types, in the low three bits of a tag.
-pub(super) const VARINT: u32 = 0;
+pub const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
-const LENGTH: u32 = 2;
+/// Strings, messages and packed numbers.
+pub const LENGTH: u32 = 2;
 
 /// Appends what stands before a family's metrics: name, help, type and unit, those that are not empty.
 pub fn write_family_head(out: &mut Vec<u8>, name: &str, help: &str, kind: MetricType, unit: &str) {
@@ -126,7 +128,7 @@ pub(super) fn put_timestamp(out: &mut Vec<u8>, field: u32, timestamp: Timestamp)
 
 /// Appends a message field; `room` is how many bytes its length will probably take.
 #[inline]
-pub(super) fn put_message(out: &mut Vec<u8>, field: u32, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
+pub fn put_message(out: &mut Vec<u8>, field: u32, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
     put_tag(out, field, LENGTH);
     let start = out.len();
     out.resize(start + room, 0);
@@ -149,24 +151,28 @@ fn move_for_length(out: &mut Vec<u8>, start: usize, room: usize, length: usize) 
     out.splice(start..start + room, varint);
 }
 
+/// Appends a field's tag.
 #[inline]
-pub(super) fn put_tag(out: &mut Vec<u8>, field: u32, wire: u32) {
+pub fn put_tag(out: &mut Vec<u8>, field: u32, wire: u32) {
     write_varint(out, u64::from(field << 3 | wire));
 }
 
+/// Appends a `double`, zero too.
 #[inline]
-pub(super) fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
+pub fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
     put_tag(out, field, FIXED64);
     out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
-pub(super) fn put_count(out: &mut Vec<u8>, field: u32, count: u64) {
+/// Appends a varint field, zero too.
+pub fn put_count(out: &mut Vec<u8>, field: u32, count: u64) {
     put_tag(out, field, VARINT);
     write_varint(out, count);
 }
 
+/// Appends a string field, an empty one too.
 #[inline]
-fn put_text(out: &mut Vec<u8>, field: u32, text: &str) {
+pub fn put_text(out: &mut Vec<u8>, field: u32, text: &str) {
     put_tag(out, field, LENGTH);
     write_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -174,12 +180,18 @@ fn put_text(out: &mut Vec<u8>, field: u32, text: &str) {
 
 /// Bytes of a text field with a tag of one byte.
 #[inline]
-fn text_bytes(text: &str) -> usize {
+pub fn text_bytes(text: &str) -> usize {
     1 + varint_bytes(text.len()) + text.len()
 }
 
+/// Small magnitudes to small numbers, whatever the sign.
+pub fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+/// Bytes of a number's varint.
 #[inline]
-fn varint_bytes(number: usize) -> usize {
+pub fn varint_bytes(number: usize) -> usize {
     let bits = usize::BITS - (number | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }

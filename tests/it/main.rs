@@ -45,6 +45,7 @@ mod push_verdicts;
 mod query_api;
 mod recorded;
 mod relabel;
+mod remote_write;
 mod returning_series;
 mod roles;
 mod roles_demo;

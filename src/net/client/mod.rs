@@ -36,7 +36,7 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection stays; longer than usual scrape intervals.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Unused connections kept for one host: one scrape of a target is in flight at a time.
+/// Unused connections kept for one host, where nothing else is said: one scrape of a target is in flight at a time.
 const POOL_IDLE_PER_HOST: usize = 2;
 /// Redirects in a row, as in Go's client and so in Prometheus.
 const REDIRECTS_MAX: usize = 10;
@@ -55,6 +55,8 @@ struct Shared {
     files: ClientFiles,
     /// Whether anything comes from files that can change.
     has_files: bool,
+    /// Unused connections kept for one host.
+    idle_max: usize,
     /// Written at the first request and whenever the files were looked at.
     state: Mutex<State>,
 }
@@ -75,12 +77,17 @@ struct Built {
 impl HttpClient {
     /// Prepares a client; files are read at the first request.
     pub fn new(config: &HttpClientConfig) -> Result<HttpClient, ClientError> {
+        HttpClient::with_connections(config, POOL_IDLE_PER_HOST)
+    }
+
+    /// The same for one that has so many requests to a host under way at once: their connections are kept.
+    pub fn with_connections(config: &HttpClientConfig, idle_max: usize) -> Result<HttpClient, ClientError> {
         if let Some(proxy) = &config.proxy_url {
             proxy_of(proxy, &config.no_proxy)?;
         }
         let files = ClientFiles::of(&config.tls_config, config.enable_http2);
         let has_files = !files.paths().is_empty() || credentials::has_files(config);
-        let shared = Shared { config: config.clone(), files, has_files, state: Mutex::default() };
+        let shared = Shared { config: config.clone(), files, has_files, idle_max, state: Mutex::default() };
         Ok(HttpClient { shared: Arc::new(shared) })
     }
 
@@ -165,7 +172,7 @@ impl Shared {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
+            .pool_max_idle_per_host(self.idle_max)
             .referer(false)
             .user_agent(concat!("fedgate/", env!("CARGO_PKG_VERSION")));
         if !self.config.enable_http2 {

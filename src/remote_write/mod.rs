@@ -1,0 +1,7 @@
+//! Prometheus remote write: what the gateway was pushed and what its rules recorded, sent to databases.
+//!
+//! [`message`] is the wire format of both versions. [`send`] reads the gateway's journal by durable cursor and delivers it to any
+//! number of endpoints, in order and whatever happens to either side.
+
+pub mod message;
+pub mod send;
