@@ -34,30 +34,55 @@ pub(super) struct KeptRows<'a> {
     pub(super) is_beyond: &'a AtomicBool,
 }
 
-/// Takes a row's samples.
-pub(super) type Each<'e> = dyn FnMut(usize, KeptSamples<'_>) + 'e;
+/// Takes the samples of some rows, each of which has one.
+pub(super) type Each<'e> = dyn FnMut(&[u32], KeptSamples<'_>) + 'e;
+
+/// Columns of a strip with their rows, in the order of the columns.
+#[derive(Default)]
+struct Wanted {
+    columns: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+impl Wanted {
+    fn push(&mut self, column: u32, row: usize) {
+        self.columns.push(column);
+        self.rows.push(row as u32);
+    }
+
+    fn sort(&mut self) {
+        if self.columns.is_sorted() {
+            return;
+        }
+        let mut pairs: Vec<(u32, u32)> = self.columns.iter().copied().zip(self.rows.iter().copied()).collect();
+        pairs.sort_unstable();
+        (self.columns, self.rows) = pairs.into_iter().unzip();
+    }
+}
 
 impl KeptRows<'_> {
     /// The parts of one target.
     pub(super) fn target(&self, parts: &[RowPart], each: &mut Each<'_>) -> Result<(), EvalError> {
         let Some(first) = parts.first() else { return Ok(()) };
-        let mut rest: Vec<(&RowPart, usize)> = Vec::new();
         let site = match &first.place {
             Place::Clusters(_) => None,
             _ => self.view.targets.get(first.target as usize),
         };
         let strips = site.map_or(&[][..], |site| &site.target.history);
-        let mut wanted: Vec<Vec<(u32, usize)>> = vec![Vec::new(); strips.len()];
+        let mut wanted: Vec<Wanted> = strips.iter().map(|_| Wanted::default()).collect();
+        let mut rest: Vec<(&RowPart, usize)> = Vec::new();
         for part in parts {
-            for row in 0..part.len() {
-                let columns = strips.iter().map(|strip| column_of(strip, part, row));
-                match columns.enumerate().find_map(|(at, column)| Some((at, column?))) {
-                    Some((at, column)) => wanted[at].push((column, part.first + row)),
-                    None => rest.push((part, row)),
-                }
+            let mut is_kept = vec![false; part.len()];
+            for (strip, wanted) in strips.iter().zip(&mut wanted) {
+                for_columns(strip, part, |row, column| {
+                    if !std::mem::replace(&mut is_kept[row], true) {
+                        wanted.push(column, part.first + row);
+                    }
+                });
             }
+            rest.extend((0..part.len()).filter(|row| !is_kept[*row]).map(|row| (part, row)));
         }
-        for (strip, wanted) in strips.iter().zip(&mut wanted).filter(|(_, wanted)| !wanted.is_empty()) {
+        for (strip, wanted) in strips.iter().zip(wanted) {
             self.strip(strip, wanted, each)?;
         }
         self.budget.take(rest.len())?;
@@ -66,7 +91,10 @@ impl KeptRows<'_> {
     }
 
     /// Columns of a strip, with their rows.
-    fn strip(&self, strip: &Strip, wanted: &mut [(u32, usize)], each: &mut Each<'_>) -> Result<(), EvalError> {
+    fn strip(&self, strip: &Strip, mut wanted: Wanted, each: &mut Each<'_>) -> Result<(), EvalError> {
+        if wanted.columns.is_empty() {
+            return Ok(());
+        }
         let is_there = match self.has_ends {
             true => strip.has_newest_at(self.first),
             false => strip.has_all_after(self.from),
@@ -74,18 +102,11 @@ impl KeptRows<'_> {
         if !is_there {
             self.is_beyond.store(true, Ordering::Relaxed);
         }
-        if !wanted.is_sorted() {
-            wanted.sort_unstable();
-        }
+        wanted.sort();
         let reader = strip.reader(self.from, self.to);
         let mut reader = if self.has_ends { reader.with_ends() } else { reader };
-        self.budget.take(wanted.len().saturating_mul(reader.samples_max()))?;
-        for (column, row) in wanted.iter() {
-            let samples = reader.read(*column);
-            if !samples.times.is_empty() {
-                each(*row, samples);
-            }
-        }
+        self.budget.take(wanted.columns.len().saturating_mul(reader.samples_max()))?;
+        reader.read(&wanted.columns, |some, samples| each(&wanted.rows[some], samples));
         Ok(())
     }
 
@@ -100,7 +121,8 @@ impl KeptRows<'_> {
         }
         let histogram = (value.to_bits() == HISTOGRAM_NAN).then(|| histogram_of(self.view, part, row)).flatten();
         let histograms = histogram.map(|histogram| (0, histogram));
-        each(part.first + row, KeptSamples { times: &[at.0], values: &[value], histograms: histograms.as_slice() });
+        let samples = KeptSamples { times: &[at.0], values: &[value], stride: 1, histograms: histograms.as_slice() };
+        each(&[(part.first + row) as u32], samples);
     }
 
     /// Series that ended; gives all rows, those of the selection first.
@@ -119,12 +141,10 @@ impl KeptRows<'_> {
         let rows = without_repeated(&ended, rows, selected);
         let mut first = selected.rows.len();
         for (one, rows) in ended.iter().zip(&rows) {
-            let columns = rows.columns.iter().enumerate();
-            let mut wanted: Vec<(u32, usize)> = columns.map(|(row, column)| (*column, first + row)).collect();
-            if !wanted.is_empty() {
-                self.strip(one.strip, &mut wanted, each)?;
-            }
-            first += wanted.len();
+            let behind = first + rows.columns.len();
+            let wanted = Wanted { columns: rows.columns.clone(), rows: (first as u32..behind as u32).collect() };
+            self.strip(one.strip, wanted, each)?;
+            first = behind;
         }
         if first == selected.rows.len() {
             return Ok(selected.rows.clone());
@@ -152,11 +172,15 @@ impl KeptRows<'_> {
     }
 }
 
-fn column_of(strip: &Strip, part: &RowPart, row: usize) -> Option<u32> {
+/// The rows of a part that a strip keeps, with their columns.
+fn for_columns(strip: &Strip, part: &RowPart, mut each: impl FnMut(usize, u32)) {
+    let mut each = |(row, column): (usize, Option<u32>)| column.into_iter().for_each(|column| each(row, column));
     match &part.place {
-        Place::Slots { chunk, slots } => strip.column_of(*chunk, slots[row]),
-        Place::Scrape(families) => strip.fact_column(families[row]),
-        Place::Clusters(_) => None,
+        Place::Slots { chunk, slots } => strip.columns_of(*chunk, slots).enumerate().for_each(&mut each),
+        Place::Scrape(families) => {
+            families.iter().map(|family| strip.fact_column(*family)).enumerate().for_each(&mut each);
+        }
+        Place::Clusters(_) => {}
     }
 }
 

@@ -43,6 +43,6 @@ pub use plan::Plan;
 pub use rows::{Block, Rows};
 pub use selection::SelectionCache;
 pub use series::SeriesSource;
-pub use source::{Samples, Source};
+pub use source::{Batch, Samples, Source};
 pub use store_source::StoreSource;
 pub use value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};

@@ -4,6 +4,7 @@
 //! step is a part of its samples.
 
 use std::cell::Cell as Flag;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::ast::{Call, ExprKind, MatrixSelector, Shift, VectorSelector};
@@ -12,11 +13,11 @@ use super::engine::range_series;
 use super::evaluator::Evaluator;
 use super::function::Function;
 use super::notes::{Annotations, Budget, EvalError};
-use super::over_time::{CallNotes, Window, keeps_name, note_counter, over_window, wants_counter};
+use super::over_time::{CallNotes, Window, keeps_name, note_counter, over_window, rates_over, wants_counter};
 use super::remark::unwrapped;
 use super::repeats::Overlap;
 use super::rows::Rows;
-use super::source::Samples;
+use super::source::{Batch, Samples};
 use super::value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};
 use crate::model::{HISTOGRAM_NAN, Timestamp};
 
@@ -59,7 +60,8 @@ impl Evaluator<'_> {
         let end = self.shifted(&selector.shift, self.query.start.0);
         let (from, to) = (Timestamp(end.saturating_sub(range)), Timestamp(end));
         let mut found: Vec<(usize, Vec<(Timestamp, Cell)>)> = Vec::new();
-        let mut keep = |row: usize, samples: Samples<'_>| found.push((row, samples.iter().collect()));
+        let samples = |(row, samples): (usize, Samples<'_>)| (row, samples.iter().collect());
+        let mut keep = |batch: Batch<'_>| found.extend(batch.series().map(samples));
         let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut keep)?;
         let named = |(row, samples)| RangeSeries { labels: rows.labels(row), samples };
         Ok(Value::Matrix(found.into_iter().map(named).collect()))
@@ -104,13 +106,16 @@ impl Evaluator<'_> {
         };
         let mut annotations = Annotations::default();
         let mut notes = CallNotes::new(&mut annotations, run.call, &unnamed);
-        let mut each = |row: usize, samples: Samples<'_>| run.series(row, samples, &mut notes);
+        let mut each = |batch: Batch<'_>| run.batch(batch, &mut notes);
         let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
         if has_remarks.get() {
             annotations = Annotations::default();
-            let mut each = |row: usize, samples: Samples<'_>| {
-                let name = || rows.name(row).to_owned();
-                run.series(row, samples, &mut CallNotes::new(&mut annotations, run.call, &name));
+            let mut each = |batch: Batch<'_>| {
+                for (row, samples) in batch.series() {
+                    let name = || rows.name(row).to_owned();
+                    let notes = &mut CallNotes::new(&mut annotations, run.call, &name);
+                    run.batch(Batch::one(&(row as u32), samples), notes);
+                }
             };
             self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
         }
@@ -125,7 +130,8 @@ impl Evaluator<'_> {
         for row in 0..vector.rows.len() {
             let name = || vector.rows.name(row).to_owned();
             let samples = buffer.read(vector, row, inner);
-            run.series(row, samples, &mut CallNotes::new(&mut annotations, run.call, &name));
+            let notes = &mut CallNotes::new(&mut annotations, run.call, &name);
+            run.batch(Batch::one(&(row as u32), samples), notes);
         }
         self.annotate_all(annotations);
         run.finish(vector.rows.len())
@@ -188,17 +194,16 @@ impl Windows {
         self.end(self.steps.count - 1)
     }
 
-    /// The window of each step that has samples in it.
-    fn each<'a>(&self, samples: Samples<'a>, mut then: impl FnMut(u32, Window<'a>)) {
+    /// Of each step that has some of these times in its window: which of them, and the window's bounds.
+    fn each(&self, times: &[i64], mut then: impl FnMut(u32, Range<usize>, (i64, i64))) {
         let (mut first, mut behind) = (0, 0);
         for step in 0..self.steps.count {
             let end = self.end(step);
             let start = end.saturating_sub(self.range);
-            behind += samples.times[behind..].iter().take_while(|time| **time <= end).count();
-            first += samples.times[first..behind].iter().take_while(|time| **time <= start).count();
+            behind += times[behind..].iter().take_while(|time| **time <= end).count();
+            first += times[first..behind].iter().take_while(|time| **time <= start).count();
             if first < behind {
-                let samples = samples.part(first, behind);
-                then(step, Window { samples, start, end, at: self.steps.at(step).0 });
+                then(step, first..behind, (start, end));
             }
         }
     }
@@ -217,25 +222,42 @@ struct RangeCall<'a> {
 }
 
 impl RangeCall<'_> {
-    fn series(&mut self, row: usize, samples: Samples<'_>, notes: &mut CallNotes<'_>) {
+    fn batch(&mut self, batch: Batch<'_>, notes: &mut CallNotes<'_>) {
         if self.failure.is_some() {
             return;
         }
-        if let Err(error) = self.reach(row + 1) {
-            self.failure = Some(error);
-            return;
-        }
-        let RangeCall { call, params, windows, cells, failure, .. } = self;
+        let rows = batch.rows.iter().max().map_or(0, |last| *last as usize + 1);
+        let done = self.reach(rows).and_then(|()| self.over_batch(batch, notes));
+        self.failure = done.err();
+    }
+
+    fn over_batch(&mut self, batch: Batch<'_>, notes: &mut CallNotes<'_>) -> Result<(), EvalError> {
+        let RangeCall { call, params, windows, cells, .. } = self;
         let count = windows.steps.count as usize;
         let mut at_step: Vec<f64> = Vec::with_capacity(params.len());
-        windows.each(samples, |step, window| {
+        let mut failure = None;
+        windows.each(batch.times, |step, within, bounds| {
+            let rates = rates_over(call.function, &batch.times[within.clone()], bounds);
+            if let Some(rates) = rates.filter(|_| batch.histograms.is_empty()) {
+                for (row, samples) in batch.series() {
+                    let value = rates.of(&samples.values[within.clone()]).unwrap_or(f64::from_bits(ABSENT));
+                    cells.floats[row * count + step as usize] = value;
+                }
+                return;
+            }
             at_step.clear();
             at_step.extend(params.iter().map(|param| param[step as usize]));
-            match over_window(call.function, &window, &at_step, notes) {
-                Ok(cell) => cells.set(row * count + step as usize, cell),
-                Err(error) => *failure = failure.take().or(Some(error)),
+            let at = windows.steps.at(step).0;
+            for (row, samples) in batch.series() {
+                let samples = samples.part(within.start, within.end);
+                let window = Window { samples, start: bounds.0, end: bounds.1, at };
+                match over_window(call.function, &window, &at_step, notes) {
+                    Ok(cell) => cells.set(row * count + step as usize, cell),
+                    Err(error) => failure = failure.take().or(Some(error)),
+                }
             }
         });
+        failure.map_or(Ok(()), Err)
     }
 
     /// Fills up to `rows`, of which the last may have had no samples.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::histogram::FloatHistogram;
 use super::notes::{Budget, EvalError};
 use super::rows::{Block, Rows};
-use super::source::{Samples, Source};
+use super::source::{Batch, Samples, Source};
 use super::value::{ABSENT, Cell, Cells, Steps, Vector};
 use crate::model::{HISTOGRAM_NAN, Labels, METRIC_NAME, Matcher, Timestamp, is_stale};
 
@@ -145,7 +145,7 @@ impl Source for SeriesSource {
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
-        each: &mut dyn FnMut(usize, Samples<'_>),
+        each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError> {
         for (row, (_, series)) in self.selected(matchers).enumerate() {
             let first = series.times.partition_point(|own| *own <= from.0);
@@ -161,7 +161,8 @@ impl Source for SeriesSource {
                 values.push(series.values[at]);
             }
             if !times.is_empty() {
-                each(row, Samples { times: &times, values: &values, histograms: &histograms });
+                let samples = Samples { times: &times, values: &values, histograms: &histograms };
+                each(Batch::one(&(row as u32), samples));
             }
         }
         Ok(self.rows(matchers))
@@ -201,11 +202,11 @@ mod tests {
     fn a_range_is_open_on_the_left_and_has_no_markers() {
         let mut seen = Vec::new();
         let budget = Budget::new(1_000, &|| false);
-        let mut each = |row: usize, samples: Samples<'_>| seen.push((row, samples.times.to_vec()));
+        let mut each = |batch: Batch<'_>| seen.push((batch.rows.to_vec(), batch.times.to_vec()));
         source().range(&name_is("x"), Timestamp(0), Timestamp(120_000), &budget, &mut each).unwrap();
-        assert_eq!(seen, [(0, vec![60_000])]);
+        assert_eq!(seen, [(vec![0], vec![60_000])]);
         let tight = Budget::new(0, &|| false);
-        let refused = source().range(&name_is("x"), Timestamp(0), Timestamp(1_000_000), &tight, &mut |_, _| {});
+        let refused = source().range(&name_is("x"), Timestamp(0), Timestamp(1_000_000), &tight, &mut |_| {});
         assert_eq!(refused.unwrap_err(), EvalError::TooManySamples);
     }
 }

@@ -43,6 +43,36 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// Samples of some series at the same times: what they have in common is looked at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The series' rows.
+    pub rows: &'a [u32],
+    /// As those of [`Samples`].
+    pub times: &'a [i64],
+    /// Series by series, each beside `times`.
+    pub values: &'a [f64],
+    /// How far behind a series' first value that of the next one stands.
+    pub stride: usize,
+    /// As those of [`Samples`], where there is one series alone; else there are none.
+    pub histograms: &'a [(u32, Arc<FloatHistogram>)],
+}
+
+impl<'a> Batch<'a> {
+    /// Of one series.
+    pub fn one(row: &'a u32, samples: Samples<'a>) -> Batch<'a> {
+        let Samples { times, values, histograms } = samples;
+        Batch { rows: std::slice::from_ref(row), times, values, stride: values.len(), histograms }
+    }
+
+    /// Each series with its row.
+    pub fn series(&self) -> impl Iterator<Item = (usize, Samples<'a>)> + use<'a> {
+        let Batch { rows, times, values, stride, histograms } = *self;
+        let samples = move |at: usize| Samples { times, values: &values[at * stride..][..times.len()], histograms };
+        rows.iter().enumerate().map(move |(at, row)| (*row as usize, samples(at)))
+    }
+}
+
 /// Samples by series. The store's views are one; full series in memory, as unit tests of rules give them, are another.
 pub trait Source: Sync {
     /// At each step the newest sample of each selected series that is not later and younger than `lookback` milliseconds; absent
@@ -65,14 +95,14 @@ pub trait Source: Sync {
     ) -> Result<Vector, EvalError>;
 
     /// Hands the samples later than `from` and not later than `to` of each selected series to `each`, with the series' row in
-    /// the rows returned. A series without samples there may be among the rows, and is then not handed over.
+    /// the rows returned. Each has a sample; a series without one may be among the rows, and is then not handed over.
     fn range(
         &self,
         matchers: &[Matcher],
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
-        each: &mut dyn FnMut(usize, Samples<'_>),
+        each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError>;
 
     /// What whoever asked should know of the samples that were read so far, in words of a warning.

@@ -12,7 +12,7 @@ use super::kept::{KeptRows, by_target};
 use super::notes::{Budget, EvalError};
 use super::rows::Rows;
 use super::selection::{Place, RowPart, Selected, SelectionCache};
-use super::source::{Samples, Source};
+use super::source::{Batch, Source};
 use super::value::{ABSENT, Cell, Cells, Steps, Vector};
 use crate::model::{HISTOGRAM_NAN, HistogramSample, Matcher, Timestamp, is_stale};
 use crate::snapshot::CHUNK_SLOTS;
@@ -67,14 +67,14 @@ impl<'a> StoreSource<'a> {
         for (_, parts) in by_target(&selected.parts) {
             if self.is_past(&parts[0], steps) {
                 has_past = true;
-                kept.target(parts, &mut |row, samples| writer.samples(row, samples))?;
+                kept.target(parts, &mut |rows, samples| writer.samples(rows, samples))?;
             } else {
                 parts.iter().for_each(|part| writer.part(part));
             }
         }
         has_past = has_past || self.view.targets.iter().any(|site| site.target.started > steps.start);
         let rows = match has_past {
-            true => kept.ended(self.cache, matchers, &selected, &mut |row, samples| writer.samples(row, samples))?,
+            true => kept.ended(self.cache, matchers, &selected, &mut |rows, samples| writer.samples(rows, samples))?,
             false => selected.rows.clone(),
         };
         cells.floats.resize(rows.len() * count, f64::from_bits(ABSENT));
@@ -115,16 +115,16 @@ impl Source for StoreSource<'_> {
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
-        each: &mut dyn FnMut(usize, Samples<'_>),
+        each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError> {
         let selected: Arc<Selected> = self.cache.select(self.view, matchers);
         let (view, is_beyond) = (self.view, &self.is_beyond);
         let kept = KeptRows { view, budget, from, first: from, to, has_ends: false, is_beyond };
-        let mut hand_over = |row: usize, samples: KeptSamples<'_>| {
-            let KeptSamples { times, values, histograms } = samples;
+        let mut hand_over = |rows: &[u32], samples: KeptSamples<'_>| {
+            let KeptSamples { times, values, stride, histograms } = samples;
             let floats = |(at, one): &(u32, Arc<HistogramSample>)| (*at, float_histogram(one));
             let histograms: Vec<(u32, Arc<FloatHistogram>)> = histograms.iter().map(floats).collect();
-            each(row, Samples { times, values, histograms: &histograms });
+            each(Batch { rows, times, values, stride, histograms: &histograms });
         };
         for (_, parts) in by_target(&selected.parts) {
             kept.target(parts, &mut hand_over)?;
@@ -275,30 +275,37 @@ impl Writer<'_> {
         self.cells.floats[cells + steps.start..cells + steps.end].fill(value);
     }
 
-    /// All samples of a row that can matter, stale markers among them. The row may be a new one.
-    fn samples(&mut self, row: usize, samples: KeptSamples<'_>) {
+    /// All samples of rows that can matter, stale markers among them. The rows may be new ones.
+    fn samples(&mut self, rows: &[u32], samples: KeptSamples<'_>) {
         let count = self.steps.count as usize;
-        if self.cells.floats.len() < (row + 1) * count {
-            self.cells.floats.resize((row + 1) * count, f64::from_bits(ABSENT));
+        let cells = rows.iter().max().map_or(0, |last| (*last as usize + 1) * count);
+        if self.cells.floats.len() < cells {
+            self.cells.floats.resize(cells, f64::from_bits(ABSENT));
         }
         let mut behind = 0;
         for (step, at) in self.steps.iter().enumerate() {
             behind += samples.times[behind..].iter().take_while(|time| **time <= at.0).count();
             let newest = behind.checked_sub(1).filter(|newest| samples.times[*newest] > at.0 - self.lookback);
-            if let Some(newest) = newest.filter(|newest| !is_stale(samples.values[*newest])) {
-                let cell = self.cell(&samples, newest);
-                self.cells.set(row * count + step, Some(cell));
+            let Some(newest) = newest else { continue };
+            for (row, value) in rows.iter().zip(samples.values[newest..].iter().step_by(samples.stride)) {
+                if !is_stale(*value) {
+                    self.cell(*row as usize * count + step, *value, newest, &samples);
+                }
             }
         }
     }
 
-    fn cell(&self, samples: &KeptSamples<'_>, at: usize) -> Cell {
+    fn cell(&mut self, cell: usize, value: f64, at: usize, samples: &KeptSamples<'_>) {
         if self.wanted == Wanted::Time {
-            return Cell::Float(samples.times[at] as f64 / 1000.0);
+            self.cells.floats[cell] = samples.times[at] as f64 / 1000.0;
+            return;
         }
         match samples.histograms.binary_search_by_key(&(at as u32), |(own, _)| *own) {
-            Ok(found) => Cell::Histogram(float_histogram(&samples.histograms[found].1)),
-            Err(_) => Cell::Float(samples.values[at]),
+            Ok(found) => {
+                let histogram = float_histogram(&samples.histograms[found].1);
+                self.cells.set(cell, Some(Cell::Histogram(histogram)));
+            }
+            Err(_) => self.cells.floats[cell] = value,
         }
     }
 }

@@ -37,9 +37,11 @@ fn range(gateway: &Gateway, cache: &SelectionCache, from: i64, to: i64) -> (BTre
     let budget = Budget::new(10_000_000, &|| false);
     let mut found = Vec::new();
     let rows = source
-        .range(&all(), Timestamp(from), Timestamp(to), &budget, &mut |row, samples| {
-            let values = samples.values.iter().map(|value| value.to_bits());
-            found.push((row, samples.times.iter().copied().zip(values).collect::<Vec<_>>()));
+        .range(&all(), Timestamp(from), Timestamp(to), &budget, &mut |batch| {
+            for (row, samples) in batch.series() {
+                let values = samples.values.iter().map(|value| value.to_bits());
+                found.push((row, samples.times.iter().copied().zip(values).collect::<Vec<_>>()));
+            }
         })
         .unwrap();
     let mut by_labels = BTreeMap::new();

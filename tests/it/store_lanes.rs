@@ -136,9 +136,10 @@ impl Scene {
         let (view, cache) = (self.gateway.store.view(wall, monotonic, None), SelectionCache::new());
         let source = StoreSource::new(&view, &cache);
         let mut found = Vec::new();
-        let mut each = |row: usize, samples: fedgate::promql::Samples<'_>| {
-            assert!(samples.times.is_sorted());
-            found.push((row, samples.values.iter().map(|value| *value as i64).collect::<Vec<_>>()));
+        let mut each = |batch: fedgate::promql::Batch<'_>| {
+            assert!(batch.times.is_sorted());
+            let values = |values: &[f64]| values.iter().map(|value| *value as i64).collect::<Vec<_>>();
+            found.extend(batch.series().map(|(row, samples)| (row, values(samples.values))));
         };
         let budget = Budget::new(1_000_000, &|| false);
         let rows = source.range(&matchers(), Timestamp(0), wall, &budget, &mut each).unwrap();

@@ -10,6 +10,7 @@ mod instant_rate;
 mod rate;
 mod trend;
 
+pub use rate::Rates;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -70,9 +71,9 @@ pub fn over_window(
     let param = |at: usize| params.get(at).copied().unwrap_or(f64::NAN);
     let float = |value: f64| Some(Cell::Float(value));
     Ok(match function {
-        Function::Rate => rate::extrapolated(window, rate::Kind { is_counter: true, is_per_second: true }, notes),
-        Function::Increase => rate::extrapolated(window, rate::Kind { is_counter: true, is_per_second: false }, notes),
-        Function::Delta => rate::extrapolated(window, rate::Kind { is_counter: false, is_per_second: false }, notes),
+        Function::Rate | Function::Increase | Function::Delta => {
+            rate::Kind::of(function).and_then(|kind| rate::extrapolated(window, kind, notes))
+        }
         Function::Irate => instant_rate::between_last(window, true, notes),
         Function::Idelta => instant_rate::between_last(window, false, notes),
         Function::SumOverTime => averages::sum(window, notes),
@@ -96,6 +97,11 @@ pub fn over_window(
         Function::DoubleExponentialSmoothing => trend::smoothed(window, param(0), param(1), notes)?,
         other => unreachable!("{} takes no range, which the tree's types assure", other.name()),
     })
+}
+
+/// For a function that many windows of floats at the same `times` have most of their work in common: what does the rest.
+pub fn rates_over(function: Function, times: &[i64], bounds: (i64, i64)) -> Option<Rates> {
+    rate::Kind::of(function).map(|kind| Rates::new(kind, times, bounds))
 }
 
 /// Whether a function leaves the metric's name on its results.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{CallNotes, Window};
 use crate::model::ResetHint;
+use crate::promql::function::Function;
 use crate::promql::histogram::FloatHistogram;
 use crate::promql::remark::Remark;
 use crate::promql::value::Cell;
@@ -23,9 +24,21 @@ pub(super) struct Kind {
     pub is_per_second: bool,
 }
 
+impl Kind {
+    pub(super) fn of(function: Function) -> Option<Kind> {
+        match function {
+            Function::Rate => Some(Kind { is_counter: true, is_per_second: true }),
+            Function::Increase => Some(Kind { is_counter: true, is_per_second: false }),
+            Function::Delta => Some(Kind { is_counter: false, is_per_second: false }),
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn extrapolated(window: &Window<'_>, kind: Kind, notes: &mut CallNotes<'_>) -> Option<Cell> {
+    let rates = Rates::new(kind, window.samples.times, (window.start, window.end));
     if !window.has_histograms() {
-        return float_rate(window, kind).map(Cell::Float);
+        return rates.of(window.samples.values).map(Cell::Float);
     }
     if window.has_floats() {
         notes.add(Remark::MixedSamples);
@@ -35,50 +48,75 @@ pub(super) fn extrapolated(window: &Window<'_>, kind: Kind, notes: &mut CallNote
         return None;
     }
     let mut rise = histogram_rise(window, kind, notes)?;
-    rise.mul(factor(window, kind, None));
+    rise.mul(rates.factor(None));
     Some(Cell::Histogram(Arc::new(rise)))
 }
 
-fn float_rate(window: &Window<'_>, kind: Kind) -> Option<f64> {
-    let values = window.samples.values;
-    let [first, rest @ .., last] = values else { return None };
-    let mut rise = last - first;
-    let mut floor = None;
-    if kind.is_counter {
-        let mut previous = *first;
-        for value in rest.iter().chain([last]) {
-            if *value < previous {
-                rise += previous;
-            }
-            previous = *value;
-        }
-        floor = (rise > 0.0 && *first >= 0.0).then(|| first / rise);
-    }
-    Some(rise * factor(window, kind, floor))
+/// What windows over the same times have in common, whatever their values.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    kind: Kind,
+    /// Seconds from the first sample to the last.
+    sampled: f64,
+    /// Seconds that the change is carried on beyond them.
+    before: f64,
+    after: f64,
+    /// Seconds of the window.
+    range: f64,
 }
 
-/// What the change between the outer samples is multiplied by. `floor` is how many times that change lies between zero and the first
-/// value, where the value cannot be lower.
-#[inline]
-fn factor(window: &Window<'_>, kind: Kind, floor: Option<f64>) -> f64 {
-    let times = window.samples.times;
-    let (first, last) = (times[0], times[times.len() - 1]);
-    let sampled = (last - first) as f64 / 1000.0;
-    let distance = sampled / (times.len() - 1) as f64;
-    let reach = distance * REACH;
-    let carried = |gap: i64| {
-        let gap = gap as f64 / 1000.0;
-        if gap >= reach { distance / 2.0 } else { gap }
-    };
-    let mut before = carried(first - window.start);
-    if let Some(floor) = floor {
-        let to_zero = sampled * floor;
-        if to_zero < before {
-            before = to_zero;
-        }
+impl Rates {
+    /// Of samples at `times`, in the window that these bounds stand for.
+    pub(super) fn new(kind: Kind, times: &[i64], (start, end): (i64, i64)) -> Rates {
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let sampled = (last - first) as f64 / 1000.0;
+        let distance = sampled / (times.len() - 1) as f64;
+        let reach = distance * REACH;
+        let carried = |gap: i64| {
+            let gap = gap as f64 / 1000.0;
+            if gap >= reach { distance / 2.0 } else { gap }
+        };
+        let (before, after) = (carried(first - start), carried(end - last));
+        Rates { kind, sampled, before, after, range: seconds(end - start) }
     }
-    let factor = (sampled + before + carried(window.end - last)) / sampled;
-    if kind.is_per_second { factor / seconds(window.end - window.start) } else { factor }
+
+    /// The result for these values, of which there must be two.
+    #[inline]
+    pub fn of(&self, values: &[f64]) -> Option<f64> {
+        let [first, .., last] = values else { return None };
+        let mut rise = last - first;
+        let mut floor = None;
+        if self.kind.is_counter {
+            // Few counters begin anew, and whether one did is soon seen.
+            if falls(values) {
+                let pairs = values.iter().zip(&values[1..]);
+                pairs.filter(|(before, now)| now < before).for_each(|(before, _)| rise += before);
+            }
+            floor = (rise > 0.0 && *first >= 0.0).then(|| first / rise);
+        }
+        Some(rise * self.factor(floor))
+    }
+
+    /// What the change between the outer samples is multiplied by. `floor` is how many times that change lies between zero and the
+    /// first value, where the value cannot be lower.
+    #[inline]
+    fn factor(&self, floor: Option<f64>) -> f64 {
+        let mut before = self.before;
+        if let Some(floor) = floor {
+            let to_zero = self.sampled * floor;
+            if to_zero < before {
+                before = to_zero;
+            }
+        }
+        let factor = (self.sampled + before + self.after) / self.sampled;
+        if self.kind.is_per_second { factor / self.range } else { factor }
+    }
+}
+
+/// Whether some value is less than the one before it.
+#[inline]
+fn falls(values: &[f64]) -> bool {
+    values.iter().zip(&values[1..]).fold(false, |falls, (before, now)| falls | (now < before))
 }
 
 /// Milliseconds in seconds, rounded as Go's `Duration.Seconds` does.

@@ -28,6 +28,9 @@ const WIDTHS: [u8; 16] = [0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 6
 const PLACES_MAX: usize = 12;
 /// In a shape: the values' bits are meant.
 const RAW: u8 = 15;
+/// Steps that one reading has where none is wider than [`PACKED_WIDTH_MAX`].
+const PACKED: usize = 4;
+const PACKED_WIDTH_MAX: u8 = 16;
 /// Columns to a mark.
 const MARK_COLUMNS: usize = 64;
 /// Whole numbers below it, and their halves, are exact.
@@ -62,7 +65,21 @@ fn whole(value: f64, places: usize) -> Option<i64> {
 
 #[inline]
 fn number(whole: i64, places: usize) -> f64 {
-    whole as f64 / POWERS[places]
+    float(whole) / POWERS[places]
+}
+
+/// The same as [`whole`] for a value that is known to be whole.
+#[inline]
+fn units(value: f64, places: usize) -> i64 {
+    let whole = (value * POWERS[places] + ROUNDER).to_bits() as i64 - ROUNDER.to_bits() as i64;
+    debug_assert_eq!(number(whole, places).to_bits(), value.to_bits(), "the value after a column has its places");
+    whole
+}
+
+/// A whole number below [`WHOLE_LIMIT`] as it is: in arithmetic that processors have for several at once.
+#[inline]
+fn float(whole: i64) -> f64 {
+    f64::from_bits((whole + ROUNDER.to_bits() as i64) as u64) - ROUNDER
 }
 
 #[inline]
@@ -193,31 +210,50 @@ impl Block {
         widths.sum::<usize>() * self.times.len()
     }
 
-    /// Reads a column backwards from the value after its last one, which `newer` holds; leaves its oldest value there.
+    /// Reads a column backwards: of `values`, one a row and the one after the last row, the last is known.
     #[inline]
-    fn decode(&self, column: usize, bit: usize, newer: &mut f64, values: &mut [f64]) {
+    fn decode(&self, column: usize, bit: usize, values: &mut [f64]) {
         let shape = self.shapes[column];
-        let (places, width) = (shape >> 4, WIDTHS[usize::from(shape & 15)]);
+        let (places, width) = (usize::from(shape >> 4), WIDTHS[usize::from(shape & 15)]);
+        let Some((newer, older)) = values.split_last_mut() else { return };
         if width == 0 {
-            values.fill(*newer);
-            return;
-        }
-        let step = |row: usize| unzigzag(read(&self.bits, bit + row * usize::from(width), width));
-        if places == RAW {
-            let mut bits = newer.to_bits() as i64;
-            for (row, value) in values.iter_mut().enumerate().rev() {
-                bits = bits.wrapping_sub(step(row));
-                *value = f64::from_bits(bits as u64);
-            }
+            older.fill(*newer);
+        } else if places == usize::from(RAW) {
+            self.decode_raw(bit, width, *newer, older);
+        } else if width <= PACKED_WIDTH_MAX && older.len().is_multiple_of(PACKED) {
+            self.decode_packed(bit, width, places, units(*newer, places), older);
         } else {
-            let places = usize::from(places);
-            let mut whole = whole(*newer, places).expect("the value after a column has its decimal places");
-            for (row, value) in values.iter_mut().enumerate().rev() {
-                whole -= step(row);
+            let mut whole = units(*newer, places);
+            for (row, value) in older.iter_mut().enumerate().rev() {
+                whole -= unzigzag(read(&self.bits, bit + row * usize::from(width), width));
                 *value = number(whole, places);
             }
         }
-        *newer = values[0];
+    }
+
+    fn decode_raw(&self, bit: usize, width: u8, newer: f64, older: &mut [f64]) {
+        let mut bits = newer.to_bits() as i64;
+        for (row, value) in older.iter_mut().enumerate().rev() {
+            bits = bits.wrapping_sub(unzigzag(read(&self.bits, bit + row * usize::from(width), width)));
+            *value = f64::from_bits(bits as u64);
+        }
+    }
+
+    /// Whole numbers whose steps are so short that one reading has four of them.
+    #[inline]
+    fn decode_packed(&self, bit: usize, width: u8, places: usize, mut whole: i64, older: &mut [f64]) {
+        let (mask, power) = (u64::MAX >> (64 - width), POWERS[places]);
+        for (quad, values) in older.chunks_exact_mut(PACKED).enumerate().rev() {
+            let packed = read(&self.bits, bit + quad * PACKED * usize::from(width), 64);
+            let step = |row: u8| unzigzag(packed >> (row * width) & mask);
+            let fourth = whole - step(3);
+            let third = fourth - step(2);
+            let second = third - step(1);
+            whole = second - step(0);
+            for (value, whole) in values.iter_mut().zip([whole, second, third, fourth]) {
+                *value = float(whole) / power;
+            }
+        }
     }
 }
 
@@ -236,21 +272,29 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Reads a column as [`Block`] says, into a value a row. Quick where it is not far behind the one before.
-    #[inline]
-    pub(super) fn read(&mut self, block: &Block, column: usize, newer: &mut f64, values: &mut [f64]) {
-        if column >= block.columns() {
-            values.fill(stale_nan());
-            *newer = stale_nan();
-            return;
+    /// Reads columns, best in ascending order. Of `values` each column has `stride`, and the block's rows are those from `start`
+    /// on; behind them stands the value after the block's last.
+    pub(super) fn read(&mut self, block: &Block, columns: &[u32], values: &mut [f64], stride: usize, start: usize) {
+        let rows = start..=start + block.times.len();
+        for (column, values) in columns.iter().zip(values.chunks_exact_mut(stride)) {
+            let (column, values) = (*column as usize, &mut values[rows.clone()]);
+            if column < block.columns() {
+                self.seek(block, column);
+                block.decode(column, self.bit, values);
+            } else {
+                values[..block.times.len()].fill(stale_nan());
+            }
         }
+    }
+
+    #[inline]
+    fn seek(&mut self, block: &Block, column: usize) {
         if column < self.column || column / MARK_COLUMNS != self.column / MARK_COLUMNS {
             self.bit = block.bit_of(column);
         } else {
             self.bit += block.width_of(self.column..column);
         }
         self.column = column;
-        block.decode(column, self.bit, newer, values);
     }
 }
 
@@ -266,15 +310,18 @@ mod tests {
     }
 
     fn decoded(block: &Block, after: &Row) -> Vec<Vec<u64>> {
-        let mut cursor = Cursor::default();
-        let column = |column: usize| {
-            let mut values = vec![0.0; block.times().len()];
-            let mut newer = after.values.get(column).copied().unwrap_or_else(stale_nan);
-            cursor.read(block, column, &mut newer, &mut values);
-            assert_eq!(newer.to_bits(), values[0].to_bits());
-            values.iter().map(|value| value.to_bits()).collect()
+        let (columns, stride) = (after.values.len(), block.times().len() + 2);
+        let mut values = vec![0.5; columns * stride];
+        for (values, after) in values.chunks_exact_mut(stride).zip(&after.values) {
+            values[stride - 1] = *after;
+        }
+        let all: Vec<u32> = (0..columns as u32).collect();
+        Cursor::default().read(block, &all, &mut values, stride, 1);
+        let of_column = |values: &[f64]| {
+            assert_eq!(values[0], 0.5, "what stands before the block is left alone");
+            values[1..stride - 1].iter().map(|value| value.to_bits()).collect()
         };
-        (0..after.values.len()).map(column).collect()
+        values.chunks_exact(stride).map(of_column).collect()
     }
 
     fn value() -> impl Strategy<Value = f64> {

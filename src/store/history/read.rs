@@ -2,8 +2,10 @@
 //!
 //! Invariant: a [`StripReader`] gives a series' samples as they were shown, oldest first, each time once; stale markers only to who wants
 //! to know when a series ended.
-//! Columns are best asked for in ascending order: each block is then read from its beginning to its end once.
+//! Columns are best asked for in ascending order: each block is then read from its beginning to its end once. They are read some at a
+//! time, block by block: what one column's values wait for, the next one's do not.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::Cursor;
@@ -12,14 +14,20 @@ use super::strip::Strip;
 use super::usage::Usage;
 use crate::model::{HISTOGRAM_NAN, HistogramSample, Timestamp, is_stale, stale_nan};
 
-/// Samples of one series, oldest first.
+/// Columns that are read at a time, and their values at most, but for one column: so many stay in the nearest cache.
+const TILE_COLUMNS: usize = 64;
+const TILE_VALUES: usize = 2_048;
+
+/// Samples of some series at the same times, oldest first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeptSamples<'a> {
     /// Milliseconds, strictly ascending.
     pub times: &'a [i64],
-    /// Beside `times`; `HISTOGRAM_NAN` where the sample is a native histogram.
+    /// Series by series, each beside `times`; `HISTOGRAM_NAN` where the sample is a native histogram.
     pub values: &'a [f64],
-    /// By index into `values`, ascending.
+    /// How far behind a series' first value that of the next one stands.
+    pub stride: usize,
+    /// By index into `values`, ascending; only where there is one series alone.
     pub histograms: &'a [(u32, Arc<HistogramSample>)],
 }
 
@@ -34,9 +42,10 @@ pub struct StripReader<'a> {
     /// Of all rows from `first_block` on.
     times: Vec<i64>,
     /// The rows within the range.
-    within: std::ops::Range<usize>,
+    within: Range<usize>,
     has_beside: bool,
     has_ends: bool,
+    /// Column by column, a value for each of `times`.
     values: Vec<f64>,
     own: Own,
 }
@@ -61,19 +70,17 @@ impl Strip {
         let has_beside = self.head.iter().any(|row| row.beside.is_some())
             || blocks.iter().any(|block| (0..block.times().len()).any(|row| block.beside(row).is_some()));
         let (start, end) = (times.partition_point(|time| *time <= from.0), times.partition_point(|time| *time <= to.0));
-        let (cursors, values) = (vec![Cursor::default(); blocks.len()], vec![0.0; times.len()]);
-        let (from, to, within) = (from.0, to.0, start..end.max(start));
         StripReader {
             strip: self,
             first_block,
-            cursors,
-            from,
-            to,
-            times,
-            within,
+            cursors: vec![Cursor::default(); blocks.len()],
+            from: from.0,
+            to: to.0,
+            within: start..end.max(start),
             has_beside,
             has_ends: false,
-            values,
+            values: Vec::new(),
+            times,
             own: Own::default(),
         }
     }
@@ -95,56 +102,102 @@ impl StripReader<'_> {
         if self.has_beside { self.times.len() } else { self.within.len() }
     }
 
-    /// The samples of a column's series.
-    pub fn read(&mut self, column: u32) -> KeptSamples<'_> {
+    /// Hands over the samples of these columns' series, with the place of each among `columns`; series without samples are passed over.
+    pub fn read(&mut self, columns: &[u32], mut each: impl FnMut(Range<usize>, KeptSamples<'_>)) {
         if self.is_empty() {
-            return KeptSamples::default();
+            return;
         }
-        self.decode(column as usize);
-        let within = self.within.clone();
-        let is_plain = self.has_ends || !self.values[within.clone()].iter().any(|value| is_stale(*value));
-        if !self.has_beside && is_plain {
-            return KeptSamples { times: &self.times[within.clone()], values: &self.values[within], histograms: &[] };
+        let tile = self.tile_columns();
+        for (number, columns) in columns.chunks(tile).enumerate() {
+            self.decode(columns);
+            self.hand_over(number * tile, columns, &mut each);
         }
-        self.choose(column);
-        KeptSamples { times: &self.own.times, values: &self.own.values, histograms: &self.own.histograms }
+    }
+
+    fn tile_columns(&self) -> usize {
+        (TILE_VALUES / self.times.len().max(1)).clamp(1, TILE_COLUMNS)
+    }
+
+    /// Those whose samples are all rows go together.
+    fn hand_over(&mut self, first: usize, columns: &[u32], each: &mut impl FnMut(Range<usize>, KeptSamples<'_>)) {
+        let is_whole =
+            !self.has_beside && (self.has_ends || !self.values.iter().fold(false, |any, one| any | one.is_nan()));
+        let mut at = 0;
+        while at < columns.len() {
+            let whole = if is_whole { columns.len() - at } else { self.whole_from(at, columns.len()) };
+            if whole > 0 {
+                each(first + at..first + at + whole, self.whole(at));
+            } else {
+                self.choose(at, columns[at]);
+                let Own { times, values, histograms } = &self.own;
+                if !times.is_empty() {
+                    let samples = KeptSamples { times, values, stride: values.len(), histograms };
+                    each(first + at..first + at + 1, samples);
+                }
+            }
+            at += whole.max(1);
+        }
+    }
+
+    /// How many columns from this one on have a sample in each row of the range and nothing else.
+    fn whole_from(&self, at: usize, columns: usize) -> usize {
+        let is_whole = |at: &usize| !self.column(*at)[self.within.clone()].iter().any(|value| is_stale(*value));
+        if self.has_beside { 0 } else { (at..columns).take_while(is_whole).count() }
+    }
+
+    fn column(&self, at: usize) -> &[f64] {
+        &self.values[at * self.times.len()..][..self.times.len()]
+    }
+
+    fn whole(&self, at: usize) -> KeptSamples<'_> {
+        let (stride, Range { start, end }) = (self.times.len(), self.within.clone());
+        KeptSamples {
+            times: &self.times[start..end],
+            values: &self.values[at * stride + start..],
+            stride,
+            histograms: &[],
+        }
     }
 
     /// A row for each time, as they were appended.
     pub(super) fn rows(mut self, usage: &Arc<Usage>) -> Vec<Arc<Row>> {
         let mut rows: Vec<Vec<f64>> = vec![Vec::with_capacity(self.strip.columns as usize); self.times.len()];
-        for column in 0..self.strip.columns as usize {
-            self.decode(column);
-            rows.iter_mut().zip(&self.values).for_each(|(row, value)| row.push(*value));
+        let columns: Vec<u32> = (0..self.strip.columns).collect();
+        for columns in columns.chunks(self.tile_columns()) {
+            self.decode(columns);
+            for at in 0..columns.len() {
+                rows.iter_mut().zip(self.column(at)).for_each(|(row, value)| row.push(*value));
+            }
         }
         let row = |(at, values): (usize, Vec<f64>)| Row::new(self.times[at], values, self.beside(at).cloned(), usage);
         rows.into_iter().enumerate().map(row).map(Arc::new).collect()
     }
 
-    fn decode(&mut self, column: usize) {
-        let head = &self.strip.head;
-        let mut end = self.values.len() - head.len();
-        for (value, row) in self.values[end..].iter_mut().zip(head) {
-            *value = row.values.get(column).copied().unwrap_or_else(stale_nan);
+    fn decode(&mut self, columns: &[u32]) {
+        let (strip, stride) = (self.strip, self.times.len());
+        self.values.resize(columns.len() * stride, 0.0);
+        let mut start = stride - strip.head.len();
+        for (row, at) in strip.head.iter().zip(start..) {
+            for (column, values) in columns.iter().zip(self.values.chunks_exact_mut(stride)) {
+                values[at] = row.values.get(*column as usize).copied().unwrap_or_else(stale_nan);
+            }
         }
-        let mut newer = self.values.get(end).copied().unwrap_or_else(stale_nan);
-        let blocks = self.strip.blocks[self.first_block..].iter();
+        let blocks = strip.blocks[self.first_block..].iter();
         for (block, cursor) in blocks.zip(&mut self.cursors).rev() {
-            let start = end - block.times().len();
-            cursor.read(block, column, &mut newer, &mut self.values[start..end]);
-            end = start;
+            start -= block.times().len();
+            cursor.read(block, columns, &mut self.values, stride, start);
         }
     }
 
     /// Leaves out stale markers, and what has another time than its row.
-    fn choose(&mut self, column: u32) {
+    fn choose(&mut self, at: usize, column: u32) {
         let mut own = std::mem::take(&mut self.own);
         own.times.clear();
         own.values.clear();
         own.histograms.clear();
         let rows = if self.has_beside { 0..self.times.len() } else { self.within.clone() };
         for row in rows {
-            let value = self.values[row];
+            let value = self.values[at * self.times.len() + row];
             let beside = self.beside(row).filter(|_| self.has_beside);
             let time = beside.and_then(|beside| beside.stamp_of(column)).unwrap_or(self.times[row]);
             let is_new = own.times.last().is_none_or(|last| *last < time);

@@ -81,6 +81,20 @@ impl Strip {
         self.chunks.get(chunk as usize)?.column_of(slot)
     }
 
+    /// The columns of a chunk's slots, best asked for in ascending order.
+    pub fn columns_of<'a>(&'a self, chunk: u32, slots: &'a [u8]) -> impl Iterator<Item = Option<u32>> + 'a {
+        let kept = self.chunks.get(chunk as usize);
+        let (own, columns) = kept.map_or((&[][..], &[][..]), |kept| (&kept.slots, &kept.columns));
+        let mut next = 0;
+        slots.iter().map(move |slot| {
+            if next > 0 && own[next - 1] >= *slot {
+                next = 0;
+            }
+            next += own[next..].iter().take_while(|own| *own < slot).count();
+            own.get(next).filter(|own| *own == slot).map(|_| columns[next])
+        })
+    }
+
     /// The column of one of the scrape's own series.
     pub fn fact_column(&self, family: u8) -> Option<u32> {
         self.facts.iter().find(|(own, _)| *own == family).map(|(_, column)| *column)
