@@ -5,6 +5,8 @@
 //! `zmij` finds the digits of fractions, their arrangement is ours; whole numbers need no search at all. Both zeros are
 //! written `0`, as Prometheus does.
 
+use std::io::Write as _;
+
 /// From this magnitude on, numbers have an exponent.
 const PLAIN_END: f64 = 1e6;
 /// Below this magnitude too.
@@ -25,6 +27,18 @@ pub fn write_value(out: &mut Vec<u8>, value: f64) {
     } else {
         write_special(out, value);
     }
+}
+
+/// Appends a finite value in the shortest digits that read back as the same, without an exponent however many zeros that takes.
+pub fn write_decimal(out: &mut Vec<u8>, value: f64) {
+    let magnitude = value.abs();
+    if !(PLAIN_START..WHOLE_END).contains(&magnitude) {
+        write!(out, "{value}").expect("a vector takes everything");
+        return;
+    }
+    let mut text = zmij::Buffer::new();
+    let text = text.format_finite(value);
+    out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
 }
 
 /// Appends `value` as OpenMetrics has it: as [`write_value`], but never like an integer: `1.0`.
@@ -141,6 +155,22 @@ mod tests {
         let mut out = Vec::new();
         write_value(&mut out, value);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_decimal_has_all_digits_and_no_exponent() {
+        let mut seed = 1u64;
+        let random = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            f64::from_bits(seed)
+        });
+        let edges = [1e-4, 9.999e-5, 0.1, 1.0, -2.5, 1e6, 123_456.789, 999_999_999_999_999.9, 1e15, 1e21, 5e-324];
+        let near = (0..2_000).map(|at| f64::from(at) * 1.7_f64.powi(at % 40 - 15));
+        for value in random.take(2_000).filter(|value| value.is_finite()).chain(edges).chain(near) {
+            let mut out = Vec::new();
+            write_decimal(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{value}"));
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use classic::{ClassicBucket, ClassicHistogram};
 pub use error::{Expected, ParseError};
 pub use escaping::{Escaping, escape_label_name, escape_metric_name};
 pub use family::belongs_to_family;
-pub use float::{write_openmetrics_value, write_value};
+pub use float::{write_decimal, write_openmetrics_value, write_value};
 pub use format::{ContentTypeError, Format, format_of_content_type};
 pub use key::{LabelPairs, RawExemplar, RawPair};
 pub use negotiate::{Encoding, Negotiated, SCRAPE_ACCEPT, negotiate_encoding, negotiate_federate, negotiate_metrics};

@@ -198,6 +198,11 @@ impl LabelsWriter {
         &self.bytes
     }
 
+    /// The pairs written so far.
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.bytes }
+    }
+
     /// The set written so far.
     pub fn labels(&self) -> Labels {
         let labels = Labels { bytes: self.bytes.as_slice().into() };

@@ -59,6 +59,16 @@ impl Plan {
         }
     }
 
+    /// How many keys, and rows that it made itself, it holds.
+    pub(super) fn rows(&self) -> usize {
+        let keys: usize = lock(&self.spaces).values().map(|space| lock(space).len()).sum();
+        let derived: usize = lock(&self.derived).values().map(|derived| derived.rows.len()).sum();
+        let relabelled =
+            lock(&self.relabelled).values().flat_map(HashMap::values).map(|(_, block)| block.len()).sum::<usize>();
+        let buckets: usize = lock(&self.buckets).values().map(|(_, buckets)| buckets.len()).sum();
+        keys + derived + relabelled + buckets
+    }
+
     /// For a single evaluation: nothing is left with the blocks that it sees.
     pub(super) fn passing() -> Plan {
         Plan::new(false)

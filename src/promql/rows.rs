@@ -8,7 +8,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::keys::{KeyLabels, KeyShelf, SlotLabels};
-use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
+use crate::model::{Labels, LabelsBuilder, LabelsWriter, METRIC_NAME};
 use crate::store::IndexedChunk;
 
 /// Rows that are shared as one.
@@ -111,6 +111,37 @@ impl BlockLabels<'_> {
             }
             BlockLabels::Built { labels, .. } => LabelsBuilder::from_labels(&labels[row]).remove(METRIC_NAME).build(),
         }
+    }
+}
+
+/// Reads the label sets of many rows without one of its own for each.
+pub struct LabelsReader<'a> {
+    rows: &'a Rows,
+    /// Where the last row was found.
+    part: Option<(&'a Part, BlockLabels<'a>)>,
+    written: LabelsWriter,
+}
+
+impl<'a> LabelsReader<'a> {
+    /// The labels of a row, ascending by name; best asked for in ascending order of rows.
+    pub fn pairs(&mut self, row: usize) -> impl Iterator<Item = (&str, &str)> {
+        let is_in = |(part, _): &(&Part, BlockLabels<'_>)| row.wrapping_sub(part.first) < part.block.len();
+        let (part, labels) = match self.part.take().filter(is_in) {
+            Some(known) => self.part.insert(known),
+            None => {
+                let part = self.rows.part_of(row).0;
+                self.part.insert((part, part.block.all_labels(!part.is_nameless)))
+            }
+        };
+        let (row, with_name) = (row - part.first, !part.is_nameless);
+        let pairs = match labels {
+            BlockLabels::Built { labels, .. } => labels[row].iter(),
+            BlockLabels::Slots { labels, slots, with_name } => {
+                labels.write_slot(&mut self.written, slots[row], *with_name);
+                self.written.iter()
+            }
+        };
+        pairs.filter(move |(name, _)| with_name || *name != METRIC_NAME)
     }
 }
 
@@ -218,6 +249,11 @@ impl Rows {
             let rows = (0..part.block.len()).filter(move |row| is_wanted(part.first + row));
             rows.map(move |row| (part.first + row, labels.of(row)))
         })
+    }
+
+    /// Reads the labels of one row after the other.
+    pub fn reader(&self) -> LabelsReader<'_> {
+        LabelsReader { rows: self, part: None, written: LabelsWriter::default() }
     }
 
     /// The metric name of a row, empty where it has none or lost it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fedgate::http::api::evaluate;
 use fedgate::http::api::params::{Params, QueryRequest};
 use fedgate::model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, Timestamp};
-use fedgate::promql::{Engine, ParseOptions, SelectionCache, Steps, StoreSource};
+use fedgate::promql::{Engine, ParseOptions, Plans, SelectionCache, Steps, StoreSource};
 use fedgate::store::Keep;
 
 use super::dice::Dice;
@@ -89,8 +89,8 @@ fn as_stored(own: &Labels) -> Labels {
     labels.build()
 }
 
-/// What the store answers.
-fn asked(gateway: &Gateway, cache: &SelectionCache, question: &Question) -> Answer {
+/// What the store answers, with what is kept from one question to the next.
+fn asked(gateway: &Gateway, (cache, plans): (&SelectionCache, &Plans), question: &Question) -> Answer {
     let (steps, is_range) = (&question.steps, question.is_range);
     let params = Params::parse(&form(&question.expression, steps, is_range), "").expect("a form");
     let request = if is_range { QueryRequest::range(&params) } else { QueryRequest::instant(&params, Timestamp(0)) };
@@ -98,7 +98,8 @@ fn asked(gateway: &Gateway, cache: &SelectionCache, question: &Question) -> Answ
     let view = gateway.store.view(wall, monotonic, None);
     let source = StoreSource::new(&view, cache);
     let options = ParseOptions { experimental: true };
-    let answer = request.and_then(|request| evaluate(&source, &Engine::default(), &options, &request, &|| false));
+    let answer =
+        request.and_then(|request| evaluate(&source, (&Engine::default(), plans), &options, &request, &|| false));
     let body = answer.map_or_else(|error| error.to_json(), |answer| answer.to_json());
     Answer::of(&body, steps, is_range)
 }
@@ -120,7 +121,8 @@ fn the_store_answers_as_series_in_memory_do() {
             let mut question = question(&mut dice, what);
             let start = Timestamp(question.steps.start.0 - START_MS + START);
             question.steps = Steps { start, ..question.steps };
-            let (store, memory) = (asked(&gateway, &cache, &question), memory.ask_question(&question));
+            let store = asked(&gateway, (&cache, &Plans::default()), &question);
+            let memory = memory.ask_question(&question);
             telling += usize::from(store.is_telling() && memory.is_telling());
             let (one, other) = (store.lines(false), memory.lines(false));
             if is_determined(&question) && !is_same(&one, &other, ULPS) {
@@ -137,4 +139,28 @@ fn the_store_answers_as_series_in_memory_do() {
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
     assert!(telling > 250, "{telling} answers hold anything");
+}
+
+#[test]
+fn what_is_kept_of_a_query_changes_no_answer() {
+    let rounds = rounds(11);
+    let (gateway, cache, plans) = (pushed(&rounds), SelectionCache::new(), Plans::default());
+    let mut dice = Dice(11);
+    for what in traits() {
+        let mut question = question(&mut dice, what);
+        let start = Timestamp(question.steps.start.0 - START_MS + START);
+        question.steps = Steps { start, ..question.steps };
+        let kept = |question: &Question| asked(&gateway, (&cache, &plans), question).lines(true);
+        let fresh = |question: &Question| asked(&gateway, (&cache, &Plans::default()), question).lines(true);
+        let (first, again) = (kept(&question), kept(&question));
+        assert_eq!(first, fresh(&question), "{}", question.expression);
+        assert_eq!(again, first, "{} asked again", question.expression);
+        // The same expression at other times, of other steps: other rows may have samples then.
+        let steps = Steps { start: Timestamp(start.0 - 90_000), step: 30_000, count: 4 };
+        let question = Question { steps, is_range: true, ..question };
+        if is_determined(&question) {
+            let (kept, fresh) = (kept(&question), fresh(&question));
+            assert!(is_same(&kept, &fresh, ULPS), "{} at {steps:?}\n{kept:?}\n{fresh:?}", question.expression);
+        }
+    }
 }

@@ -1,47 +1,50 @@
 //! From a request to its answer, over any source of samples; no HTTP here, and no clock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::envelope::{ApiError, ErrorKind};
 use super::params::QueryRequest;
 use super::values::Answer;
-use crate::promql::ast::{Expr, ValueType};
-use crate::promql::{Annotations, Engine, EvalError, ParseOptions, Severity, Source, parse, place};
+use crate::promql::ast::ValueType;
+use crate::promql::{Annotations, Engine, EvalError, ParseOptions, PlannedQuery, Plans, Severity, Source, place};
 
 /// Warnings in one answer, and infos; how many more there are stands behind them.
 const NOTES_MAX: usize = 10;
 
-/// Evaluates until `is_over` says that time has run out.
+/// Evaluates until `is_over` says that time has run out. Of `plans` come the expression and what was worked out for it before.
 pub fn evaluate(
     source: &dyn Source,
-    engine: &Engine,
+    (engine, plans): (&Engine, &Plans),
     options: &ParseOptions,
     request: &QueryRequest,
     is_over: &dyn Fn() -> bool,
 ) -> Result<Answer, ApiError> {
-    let expr = expression_of(request, options)?;
+    let query = query_of(request, plans, options)?;
     let engine = Engine { lookback: request.lookback.unwrap_or(engine.lookback), ..*engine };
-    let outcome = engine.evaluate(source, &expr, request.steps, is_over).map_err(|error| api_error(&error))?;
+    let evaluated =
+        plans.with_plan(&query, |plan| engine.evaluate_planned(source, &query.expr, request.steps, plan, is_over));
+    let outcome = evaluated.map_err(|error| api_error(&error))?;
     let notes = |severity| notes_of(&outcome.annotations, severity, &request.source);
     let (mut warnings, infos) = (notes(Severity::Warning), notes(Severity::Info));
     warnings.extend(source.warnings());
     Ok(Answer::new(outcome.value, request.steps, request.is_range, request.limit).with_notes(warnings, infos))
 }
 
-fn expression_of(request: &QueryRequest, options: &ParseOptions) -> Result<Expr, ApiError> {
+fn query_of(request: &QueryRequest, plans: &Plans, options: &ParseOptions) -> Result<Arc<PlannedQuery>, ApiError> {
     let source = &request.source;
-    let expr = parse(source, options).map_err(|fault| ApiError::parameter("query", fault.in_source(source)))?;
-    let kind = match expr.value_type() {
+    let query = plans.query(source, options).map_err(|fault| ApiError::parameter("query", fault.in_source(source)))?;
+    let kind = match query.expr.value_type() {
         ValueType::String => "string",
         ValueType::Matrix => "range vector",
-        ValueType::Scalar | ValueType::Vector => return Ok(expr),
+        ValueType::Scalar | ValueType::Vector => return Ok(query),
     };
     if request.is_range {
         let fault =
             format_args!("invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector");
         return Err(ApiError::parameter("query", fault));
     }
-    Ok(expr)
+    Ok(query)
 }
 
 fn api_error(error: &EvalError) -> ApiError {

@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use crate::model::Labels;
+use crate::exposition::write_decimal;
 use crate::promql::histogram::FloatHistogram;
 
 /// From this magnitude on a value has an exponent.
@@ -28,6 +28,12 @@ pub(super) enum Escapes {
 /// Appends a quoted text.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str, escapes: Escapes) {
     out.push(b'"');
+    // Nearly no text has anything to escape, and bytes tell that faster than characters.
+    if !text.bytes().fold(false, |any, byte| any | may_be_escaped(byte)) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let mut start = 0;
     for (at, char) in text.char_indices().filter(|(_, char)| is_escaped(*char, escapes)) {
         out.extend_from_slice(&text.as_bytes()[start..at]);
@@ -36,6 +42,11 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str, escapes: Escapes) {
     }
     out.extend_from_slice(&text.as_bytes()[start..]);
     out.push(b'"');
+}
+
+/// Whether a byte can be (the first) of a character that is escaped.
+fn may_be_escaped(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == b'<') | (byte == b'>') | (byte == b'&') | (byte == 0xe2)
 }
 
 fn is_escaped(char: char, escapes: Escapes) -> bool {
@@ -58,9 +69,9 @@ fn write_escape(out: &mut Vec<u8>, char: char) {
 }
 
 /// Appends a label set.
-pub(super) fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(super) fn write_labels<'a>(out: &mut Vec<u8>, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
     out.push(b'{');
-    for (at, (name, value)) in labels.iter().enumerate() {
+    for (at, (name, value)) in labels.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
@@ -124,7 +135,7 @@ pub(super) fn write_plain(out: &mut Vec<u8>, value: f64) {
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     } else {
-        write!(out, "{value}").expect("a vector takes everything");
+        write_decimal(out, value);
     }
 }
 

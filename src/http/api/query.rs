@@ -22,7 +22,7 @@ use super::params::{Params, QueryRequest};
 use super::values::Answer;
 use crate::http::readers::{Readers, encoding_of, header_of, other_method};
 use crate::http::render::{PageBody, Piece, Progress, respond};
-use crate::promql::{Engine, ParseOptions, SelectionCache, StoreSource};
+use crate::promql::{Engine, ParseOptions, Plans, SelectionCache, StoreSource};
 use crate::runtime::{CpuPool, clock};
 
 const ALLOWED: &str = "GET, POST, OPTIONS";
@@ -51,12 +51,14 @@ pub struct Queries {
     /// Replaced by a reload, read once a request.
     pub options: ArcSwap<QueryOptions>,
     selections: SelectionCache,
+    plans: Plans,
 }
 
 impl Queries {
     /// Queries over what `readers` read.
     pub fn new(readers: Arc<Readers>, pool: CpuPool, options: QueryOptions) -> Queries {
-        Queries { readers, pool, options: ArcSwap::from_pointee(options), selections: SelectionCache::new() }
+        let (selections, plans) = (SelectionCache::new(), Plans::default());
+        Queries { readers, pool, options: ArcSwap::from_pointee(options), selections, plans }
     }
 }
 
@@ -140,7 +142,7 @@ impl Queries {
                 let is_over = || is_abandoned.load(Ordering::Relaxed) || clock::monotonic() >= deadline;
                 let view = queries.readers.view(None);
                 let source = StoreSource::new(&view, &queries.selections);
-                evaluate(&source, &options.engine, &options.parse, &request, &is_over)
+                evaluate(&source, (&options.engine, &queries.plans), &options.parse, &request, &is_over)
             }
         };
         let ran = self.pool.run(&Arc::from(TURN), job).await;

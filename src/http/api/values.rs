@@ -10,7 +10,7 @@ use super::json::{
     Escapes, write_histogram, write_labels, write_list, write_plain, write_text, write_time, write_value,
 };
 use crate::model::{Labels, Timestamp};
-use crate::promql::{Cell, RangeSeries, Steps, Value, Vector};
+use crate::promql::{ABSENT, Cell, LabelsReader, RangeSeries, Steps, Value, Vector};
 
 /// Said where rows were left out on request.
 const TRUNCATED: &str = "results truncated due to limit";
@@ -108,43 +108,50 @@ impl Answer {
 
     /// The rows from `start` on, before `end`.
     pub fn write_rows(&self, out: &mut Vec<u8>, start: usize, end: usize) {
+        let mut labels = match &self.value {
+            Value::Vector(vector) => Some(vector.rows.reader()),
+            _ => None,
+        };
         for at in start..end {
             if at > 0 {
                 out.push(b',');
             }
             let row = self.order[at] as usize;
-            match &self.value {
-                Value::Scalar(values) if self.is_range => self.write_scalar_range(out, values),
-                Value::Scalar(values) => write_scalar(out, self.steps.start, values[0]),
-                Value::String(text) => write_string(out, self.steps.start, text),
-                Value::Vector(vector) if self.is_range => self.write_range(out, vector, row),
-                Value::Vector(vector) => self.write_sample(out, vector, row),
-                Value::Matrix(series) => write_series(out, &series[row]),
+            match (&self.value, &mut labels) {
+                (Value::Vector(vector), Some(labels)) => self.write_row(out, vector, row, labels),
+                (Value::Scalar(values), _) if self.is_range => self.write_scalar_range(out, values),
+                (Value::Scalar(values), _) => write_scalar(out, self.steps.start, values[0]),
+                (Value::String(text), _) => write_string(out, self.steps.start, text),
+                (Value::Matrix(series), _) => write_series(out, &series[row]),
+                (Value::Vector(_), None) => unreachable!("a vector's labels have a reader"),
             }
         }
     }
 
     fn write_scalar_range(&self, out: &mut Vec<u8>, values: &[f64]) {
         let points = self.steps.iter().zip(values).map(|(at, value)| (at, Cell::Float(*value)));
-        write_points(out, &Labels::empty(), points);
+        write_points(out, [], points);
     }
 
-    fn write_range(&self, out: &mut Vec<u8>, vector: &Vector, row: usize) {
-        let first = row * self.steps.count as usize;
-        let points = self.steps.iter().enumerate();
-        let points = points.filter_map(|(step, at)| Some((at, vector.cells.get(first + step)?)));
-        write_points(out, &vector.rows.labels(row), points);
+    fn write_row(&self, out: &mut Vec<u8>, vector: &Vector, row: usize, labels: &mut LabelsReader<'_>) {
+        if self.is_range {
+            let first = row * self.steps.count as usize;
+            let points = self.steps.iter().enumerate();
+            let points = points.filter_map(|(step, at)| Some((at, vector.cells.get(first + step)?)));
+            write_points(out, labels.pairs(row), points);
+        } else if let Some(cell) = vector.cells.get(row) {
+            self.write_sample(out, labels.pairs(row), &cell);
+        }
     }
 
-    fn write_sample(&self, out: &mut Vec<u8>, vector: &Vector, row: usize) {
-        let Some(cell) = vector.cells.get(row) else { return };
+    fn write_sample<'a>(&self, out: &mut Vec<u8>, labels: impl Iterator<Item = (&'a str, &'a str)>, cell: &Cell) {
         out.extend_from_slice(b"{\"metric\":");
-        write_labels(out, &vector.rows.labels(row));
+        write_labels(out, labels);
         out.extend_from_slice(match cell {
             Cell::Float(_) => b",\"value\":".as_slice(),
             Cell::Histogram(_) => b",\"histogram\":",
         });
-        write_point(out, self.steps.start, &cell);
+        write_point(out, self.steps.start, cell);
         out.push(b'}');
     }
 }
@@ -152,17 +159,13 @@ impl Answer {
 /// Rows that have a sample; of a range in the order of their labels.
 fn live_rows(vector: &Vector, steps: &Steps, is_range: bool) -> Vec<u32> {
     let count = steps.count as usize;
-    let is_live = |row: &u32| (0..count).any(|step| vector.cells.get(*row as usize * count + step).is_some());
-    let mut rows: Vec<u32> = (0..vector.rows.len() as u32).filter(is_live).collect();
-    if is_range {
-        rows.sort_by_cached_key(|row| sort_key(&vector.rows.labels(*row as usize)));
+    let is_live = |row: usize| vector.cells.floats[row * count..][..count].iter().any(|cell| cell.to_bits() != ABSENT);
+    if !is_range {
+        return (0..vector.rows.len()).filter(|row| is_live(*row)).map(|row| row as u32).collect();
     }
-    rows
-}
-
-/// Pairs compare one after the other, names before values; who ends first is first.
-fn sort_key(labels: &Labels) -> Vec<(String, String)> {
-    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let mut rows: Vec<(usize, Labels)> = vector.rows.labels_where(is_live).collect();
+    rows.sort_by(|(_, one), (_, other)| one.compare_pairs(other));
+    rows.into_iter().map(|(row, _)| row as u32).collect()
 }
 
 fn write_series(out: &mut Vec<u8>, series: &RangeSeries) {
@@ -170,7 +173,11 @@ fn write_series(out: &mut Vec<u8>, series: &RangeSeries) {
 }
 
 /// A series of a range: its numbers, then its histograms.
-fn write_points(out: &mut Vec<u8>, labels: &Labels, points: impl Iterator<Item = (Timestamp, Cell)>) {
+fn write_points<'a>(
+    out: &mut Vec<u8>,
+    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+    points: impl Iterator<Item = (Timestamp, Cell)>,
+) {
     out.extend_from_slice(b"{\"metric\":");
     write_labels(out, labels);
     let (floats, histograms): (Vec<_>, Vec<_>) = points.partition(|(_, cell)| matches!(cell, Cell::Float(_)));

@@ -33,6 +33,11 @@ pub(super) struct BucketsOfOne {
 }
 
 impl BucketRows {
+    /// How many buckets there are.
+    pub(in crate::promql) fn len(&self) -> usize {
+        self.histograms.iter().map(|histogram| histogram.bounds.len()).sum()
+    }
+
     /// Sorts all rows into histograms.
     pub(in crate::promql) fn of(rows: &Rows) -> BucketRows {
         let mut found = BucketRows {

@@ -117,8 +117,13 @@ impl<'a> SlotLabels<'a> {
     /// The labels of one slot that count.
     pub(in crate::promql) fn labels(&self, slot: u8, with_name: bool) -> Labels {
         let mut out = LabelsWriter::default();
-        self.write(&mut out, self.own(slot), self.name(slot, with_name));
+        self.write_slot(&mut out, slot, with_name);
         out.labels()
+    }
+
+    /// The same in place of what was written before.
+    pub(in crate::promql) fn write_slot(&self, out: &mut LabelsWriter, slot: u8, with_name: bool) {
+        self.write(out, self.own(slot), self.name(slot, with_name));
     }
 
     /// The keys of `slots`.

@@ -34,7 +34,7 @@ pub const SOURCE_BYTES_MAX: usize = 64 << 10;
 pub const DEPTH_MAX: usize = 256;
 
 /// What may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ParseOptions {
     /// Functions and aggregations behind Prometheus's flag `promql-experimental-functions`.
     pub experimental: bool,

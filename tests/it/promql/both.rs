@@ -3,7 +3,7 @@
 use fedgate::http::api::evaluate;
 use fedgate::http::api::params::{Params, QueryRequest};
 use fedgate::model::Timestamp;
-use fedgate::promql::{Engine, ParseOptions, SeriesSource, Steps};
+use fedgate::promql::{Engine, ParseOptions, Plans, SeriesSource, Steps};
 
 use super::answer::Answer;
 use super::expressions::Question;
@@ -76,7 +76,8 @@ impl Ours {
         let request =
             if is_range { QueryRequest::range(&params) } else { QueryRequest::instant(&params, Timestamp(0)) };
         let options = ParseOptions { experimental: true };
-        let evaluate = |request| evaluate(&self.source, &Engine::default(), &options, &request, &|| false);
+        let evaluate =
+            |request| evaluate(&self.source, (&Engine::default(), &Plans::default()), &options, &request, &|| false);
         let body = match request.and_then(evaluate) {
             Ok(answer) => answer.to_json(),
             Err(error) => error.to_json(),
