@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::keys::{KeyLabels, KeyShelf, SlotLabels};
 use crate::model::{Labels, LabelsBuilder, LabelsWriter, METRIC_NAME};
+use crate::snapshot::CHUNK_SLOTS;
 use crate::store::IndexedChunk;
 
 /// Rows that are shared as one.
@@ -40,6 +41,29 @@ impl Block {
     /// Of `slots` of a chunk, in this order. The chunk's own labels stand before the target's, these before the inventory's.
     pub fn slots(chunk: Arc<IndexedChunk>, slots: Box<[u8]>, target: Arc<Labels>, inventory: Arc<Labels>) -> Block {
         Block::new(Content::Slots { chunk, slots, target, inventory })
+    }
+
+    /// Of slots of a chunk that stands where that of `before` stood. What is known of rows whose series are the same stays known.
+    pub(super) fn following(
+        before: &Block,
+        chunk: Arc<IndexedChunk>,
+        slots: Box<[u8]>,
+        target: Arc<Labels>,
+        inventory: Arc<Labels>,
+    ) -> Block {
+        let from = before.rows_still_there(&chunk, &slots);
+        let keys = from.map_or_else(KeyShelf::default, |from| before.keys.carried(&from));
+        Block { keys, ..Block::slots(chunk, slots, target, inventory) }
+    }
+
+    /// For each of the slots of a later chunk the row that had its series.
+    fn rows_still_there(&self, new: &IndexedChunk, slots: &[u8]) -> Option<Vec<Option<usize>>> {
+        let Content::Slots { chunk, slots: own, .. } = &self.content else { return None };
+        let mut rows = [None; CHUNK_SLOTS];
+        own.iter().enumerate().for_each(|(row, slot)| rows[usize::from(*slot)] = Some(row));
+        let mut is_same = chunk.chunk().same_series(new.chunk());
+        let row = |slot: &u8| rows[usize::from(*slot)].filter(|_| is_same(usize::from(*slot)));
+        Some(slots.iter().map(row).collect())
     }
 
     /// How many rows there are.

@@ -323,7 +323,11 @@ impl<'a> Planner<'a> {
             }
             let slots = self.picker.slots(chunk, &unsaid);
             if !slots.is_empty() {
-                let block = Block::slots(chunk.clone(), slots.clone().into(), target.clone(), inventory.clone());
+                let (own, target, inventory) = (slots.clone().into(), target.clone(), inventory.clone());
+                let block = match known {
+                    Some(known) => Block::following(&known.block, chunk.clone(), own, target, inventory),
+                    None => Block::slots(chunk.clone(), own, target, inventory),
+                };
                 let (chunk, block) = (chunk.clone(), Arc::new(block));
                 planned.push(PlannedChunk { number, chunk, slots: slots.into(), block });
             }

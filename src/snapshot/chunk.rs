@@ -261,6 +261,12 @@ impl Chunk {
         slots
     }
 
+    /// Tells of one slot after the other whether it holds the same series in both.
+    pub fn same_series<'a>(&'a self, new: &'a Chunk) -> impl FnMut(usize) -> bool + 'a {
+        let mut same = SameNumbers::new(self, new);
+        move |slot| same.has_series(slot)
+    }
+
     /// A metric name of the same family, metadata included.
     pub(super) fn find_name(&self, name: &str, family: &Family<'_>) -> Option<NameId> {
         let is_same = |id: &NameId| self.name(*id) == name && self.family_of(*id) == *family;

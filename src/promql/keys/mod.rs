@@ -100,6 +100,27 @@ enum BlockKeys {
     One(KeyId),
     /// One a row.
     Each(Arc<[KeyId]>),
+    /// One a row, [`NO_KEY`] where it is still to be found.
+    Some(Arc<[KeyId]>),
+}
+
+/// In place of a key; a budget bounds the rows of an evaluation far below this.
+const NO_KEY: KeyId = KeyId::MAX;
+
+impl BlockKeys {
+    /// The keys of rows that come from the rows of another block.
+    fn carried(&self, from: &[Option<usize>]) -> BlockKeys {
+        let key = |row: usize| match self {
+            BlockKeys::One(id) => *id,
+            BlockKeys::Each(ids) | BlockKeys::Some(ids) => ids[row],
+        };
+        let ids: Arc<[KeyId]> = from.iter().map(|row| row.map_or(NO_KEY, key)).collect();
+        match self {
+            _ if ids.contains(&NO_KEY) => BlockKeys::Some(ids),
+            BlockKeys::One(id) => BlockKeys::One(*id),
+            _ => BlockKeys::Each(ids),
+        }
+    }
 }
 
 /// Spaces that a block keeps its numbers for. One more, and the oldest are worked out again.
@@ -119,15 +140,30 @@ struct ShelfEntry {
 }
 
 impl KeyShelf {
-    /// The keys that `space` gave, or what `make` makes of them now.
-    fn keys(&self, space: &Arc<()>, with_name: bool, make: impl FnOnce() -> BlockKeys) -> BlockKeys {
+    /// For rows that come from those of another block: what living spaces gave them there.
+    pub(super) fn carried(&self, from: &[Option<usize>]) -> KeyShelf {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = entries.iter().filter(|entry| entry.space.strong_count() > 0);
+        let carried = |entry: &ShelfEntry| ShelfEntry {
+            space: entry.space.clone(),
+            with_name: entry.with_name,
+            keys: entry.keys.carried(from),
+        };
+        KeyShelf { entries: Mutex::new(living.map(carried).collect()) }
+    }
+
+    /// The keys that `space` gave, or what `make` makes of them now, of what is known of some rows.
+    fn keys(&self, space: &Arc<()>, with_name: bool, make: impl FnOnce(&[KeyId]) -> BlockKeys) -> BlockKeys {
         // A panic elsewhere leaves the list whole: every change is one call.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let is_own = |entry: &&ShelfEntry| entry.with_name == with_name && entry.space.as_ptr() == Arc::as_ptr(space);
-        if let Some(entry) = entries.iter().find(is_own) {
-            return entry.keys.clone();
+        if let Some(at) = entries.iter().position(|entry| is_own(&entry)) {
+            if let BlockKeys::Some(known) = &entries[at].keys {
+                entries[at].keys = make(known);
+            }
+            return entries[at].keys.clone();
         }
-        let keys = make();
+        let keys = make(&[]);
         entries.retain(|entry| entry.space.strong_count() > 0);
         if entries.len() == SHELF_SPACES_MAX {
             entries.remove(0);

@@ -5,7 +5,7 @@
 //! own pairs; slots whose own pairs are the same cost a lookup.
 
 use super::space::{Interner, KeyId};
-use super::{BlockKeys, KeyLabels};
+use super::{BlockKeys, KeyLabels, NO_KEY};
 use crate::model::{Labels, LabelsWriter, METRIC_NAME};
 use crate::snapshot::PairId;
 use crate::store::IndexedChunk;
@@ -126,16 +126,24 @@ impl<'a> SlotLabels<'a> {
         self.write(out, self.own(slot), self.name(slot, with_name));
     }
 
-    /// The keys of `slots`.
-    pub(super) fn keys(&self, slots: &[u8], with_name: bool, interner: &mut Interner) -> BlockKeys {
+    /// The keys of `slots`; those that are known, if any, stand beside them.
+    pub(super) fn keys(
+        &self,
+        (slots, known): (&[u8], &[KeyId]),
+        with_name: bool,
+        interner: &mut Interner,
+    ) -> BlockKeys {
         if self.is_one() && !(with_name && self.takes_name) {
             let mut out = LabelsWriter::default();
             self.write(&mut out, std::iter::empty(), None);
             return BlockKeys::One(interner.id(&out));
         }
         let mut memo = Memo::new(self.chunk.chunk().pairs());
-        let key = |slot: &u8| self.key(*slot, with_name, &mut memo, interner);
-        BlockKeys::Each(slots.iter().map(key).collect())
+        let key = |(row, slot): (usize, &u8)| match known.get(row) {
+            Some(known) if *known != NO_KEY => *known,
+            _ => self.key(*slot, with_name, &mut memo, interner),
+        };
+        BlockKeys::Each(slots.iter().enumerate().map(key).collect())
     }
 
     fn key(&self, slot: u8, with_name: bool, memo: &mut Memo, interner: &mut Interner) -> KeyId {

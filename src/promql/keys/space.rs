@@ -75,7 +75,7 @@ impl KeySpace {
         for part in rows.parts() {
             match self.keys_of(part) {
                 BlockKeys::One(id) => ids.extend(repeat_n(id, part.block.len())),
-                BlockKeys::Each(each) => ids.extend_from_slice(&each),
+                BlockKeys::Each(each) | BlockKeys::Some(each) => ids.extend_from_slice(&each),
             }
         }
         let ids: Arc<[KeyId]> = ids.into();
@@ -90,10 +90,10 @@ impl KeySpace {
     fn keys_of(&mut self, part: &Part) -> BlockKeys {
         let with_name = !part.is_nameless && self.labels.takes(METRIC_NAME);
         let (labels, interner) = (&self.labels, &mut self.interner);
-        let mut make = || keys_of_block(&part.block, labels, with_name, interner);
+        let mut make = |known: &[KeyId]| keys_of_block(&part.block, known, labels, with_name, interner);
         match &self.token {
             Some(token) => part.block.keys().keys(token, with_name, make),
-            None => make(),
+            None => make(&[]),
         }
     }
 
@@ -126,10 +126,17 @@ impl KeySpace {
     }
 }
 
-fn keys_of_block(block: &Block, labels: &KeyLabels, with_name: bool, interner: &mut Interner) -> BlockKeys {
+/// All keys of a block, of which some may be known.
+fn keys_of_block(
+    block: &Block,
+    known: &[KeyId],
+    labels: &KeyLabels,
+    with_name: bool,
+    interner: &mut Interner,
+) -> BlockKeys {
     match block.content() {
         Content::Slots { chunk, slots, target, inventory } => {
-            SlotLabels::new(chunk, target, inventory, labels).keys(slots, with_name, interner)
+            SlotLabels::new(chunk, target, inventory, labels).keys((slots, known), with_name, interner)
         }
         Content::Built(sets) => {
             let mut out = LabelsWriter::default();
