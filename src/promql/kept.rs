@@ -14,9 +14,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::notes::{Budget, EvalError};
 use super::rows::Rows;
 use super::selection::{Ended, EndedRows, Place, RowPart, Selected, SelectionCache};
+use super::source::RangeReading;
 use super::store_source::{histogram_of, newest_of};
 use crate::model::{HISTOGRAM_NAN, Labels, Matcher, Timestamp};
 use crate::store::{ClusterPolicy, KeptSamples, SiteView, Strip};
+
+/// What is handed over of samples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Those of a range.
+    Range(RangeReading),
+    /// All, stale markers too.
+    WithEnds,
+}
 
 /// Reads the rows of one selector within one range of time.
 pub(super) struct KeptRows<'a> {
@@ -28,8 +38,7 @@ pub(super) struct KeptRows<'a> {
     pub(super) first: Timestamp,
     /// Not later than this.
     pub(super) to: Timestamp,
-    /// Whether stale markers are handed over, too.
-    pub(super) has_ends: bool,
+    pub(super) reading: Reading,
     /// Set where something was asked for that is not kept as long.
     pub(super) is_beyond: &'a AtomicBool,
 }
@@ -95,18 +104,22 @@ impl KeptRows<'_> {
         if wanted.columns.is_empty() {
             return Ok(());
         }
-        let is_there = match self.has_ends {
-            true => strip.has_newest_at(self.first),
-            false => strip.has_all_after(self.from),
+        let is_there = match self.reading {
+            Reading::WithEnds => strip.has_newest_at(self.first),
+            Reading::Range(_) => strip.has_all_after(self.from),
         };
         if !is_there {
             self.is_beyond.store(true, Ordering::Relaxed);
         }
         wanted.sort();
-        let reader = strip.reader(self.from, self.to);
-        let mut reader = if self.has_ends { reader.with_ends() } else { reader };
+        let mut reader = strip.reader(self.from, self.to);
         self.budget.take(wanted.columns.len().saturating_mul(reader.samples_max()))?;
-        reader.read(&wanted.columns, |some, samples| each(&wanted.rows[some], samples));
+        let hand_over = |some: Range<usize>, samples: KeptSamples<'_>| each(&wanted.rows[some], samples);
+        match self.reading {
+            Reading::Range(RangeReading::All) => reader.read(&wanted.columns, hand_over),
+            Reading::Range(RangeReading::Outer) => reader.read_outer(&wanted.columns, hand_over),
+            Reading::WithEnds => reader.with_ends().read(&wanted.columns, hand_over),
+        }
         Ok(())
     }
 
@@ -121,7 +134,13 @@ impl KeptRows<'_> {
         }
         let histogram = (value.to_bits() == HISTOGRAM_NAN).then(|| histogram_of(self.view, part, row)).flatten();
         let histograms = histogram.map(|histogram| (0, histogram));
-        let samples = KeptSamples { times: &[at.0], values: &[value], stride: 1, histograms: histograms.as_slice() };
+        let samples = KeptSamples {
+            times: &[at.0],
+            values: &[value],
+            stride: 1,
+            is_outer: false,
+            histograms: histograms.as_slice(),
+        };
         each(&[(part.first + row) as u32], samples);
     }
 

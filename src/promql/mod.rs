@@ -45,6 +45,6 @@ pub use plans::{PlannedQuery, Plans};
 pub use rows::{Block, LabelsReader, Rows};
 pub use selection::SelectionCache;
 pub use series::SeriesSource;
-pub use source::{Batch, Samples, Source};
+pub use source::{Batch, RangeReading, Samples, Source};
 pub use store_source::StoreSource;
 pub use value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};

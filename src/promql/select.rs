@@ -13,11 +13,13 @@ use super::engine::range_series;
 use super::evaluator::Evaluator;
 use super::function::Function;
 use super::notes::{Annotations, Budget, EvalError};
-use super::over_time::{CallNotes, Window, keeps_name, note_counter, over_window, rates_over, wants_counter};
+use super::over_time::{
+    CallNotes, Window, keeps_name, needs_outer, note_counter, over_window, rates_over, wants_counter,
+};
 use super::remark::unwrapped;
 use super::repeats::Overlap;
 use super::rows::Rows;
-use super::source::{Batch, Samples};
+use super::source::{Batch, RangeReading, Samples};
 use super::value::{ABSENT, Cell, Cells, RangeSeries, Steps, Value, Vector};
 use crate::model::{HISTOGRAM_NAN, Timestamp};
 
@@ -62,7 +64,7 @@ impl Evaluator<'_> {
         let mut found: Vec<(usize, Vec<(Timestamp, Cell)>)> = Vec::new();
         let samples = |(row, samples): (usize, Samples<'_>)| (row, samples.iter().collect());
         let mut keep = |batch: Batch<'_>| found.extend(batch.series().map(samples));
-        let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut keep)?;
+        let rows = self.source.range(&selector.matchers, from, to, &self.budget, RangeReading::All, &mut keep)?;
         let named = |(row, samples)| RangeSeries { labels: rows.labels(row), samples };
         Ok(Value::Matrix(found.into_iter().map(named).collect()))
     }
@@ -99,6 +101,9 @@ impl Evaluator<'_> {
     /// Remarks name the metric, and rows are known only when all series were seen. So a run that has a remark is made again.
     fn over_selector(&self, selector: &VectorSelector, run: &mut RangeCall<'_>) -> Result<Arc<Rows>, EvalError> {
         let (from, to) = (Timestamp(run.windows.from()), Timestamp(run.windows.to()));
+        // Of one window, which is the whole range.
+        let is_enough = run.windows.steps.count == 1 && needs_outer(run.call.function);
+        let reading = if is_enough { RangeReading::Outer } else { RangeReading::All };
         let has_remarks = Flag::new(false);
         let unnamed = || {
             has_remarks.set(true);
@@ -107,7 +112,7 @@ impl Evaluator<'_> {
         let mut annotations = Annotations::default();
         let mut notes = CallNotes::new(&mut annotations, run.call, &unnamed);
         let mut each = |batch: Batch<'_>| run.batch(batch, &mut notes);
-        let rows = self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
+        let rows = self.source.range(&selector.matchers, from, to, &self.budget, reading, &mut each)?;
         if has_remarks.get() {
             annotations = Annotations::default();
             let mut each = |batch: Batch<'_>| {
@@ -117,7 +122,7 @@ impl Evaluator<'_> {
                     run.batch(Batch::one(&(row as u32), samples), notes);
                 }
             };
-            self.source.range(&selector.matchers, from, to, &self.budget, &mut each)?;
+            self.source.range(&selector.matchers, from, to, &self.budget, RangeReading::All, &mut each)?;
         }
         self.annotate_all(annotations);
         run.finish(rows.len())?;
@@ -239,9 +244,10 @@ impl RangeCall<'_> {
         windows.each(batch.times, |step, within, bounds| {
             let rates = rates_over(call.function, &batch.times[within.clone()], bounds);
             if let Some(rates) = rates.filter(|_| batch.histograms.is_empty()) {
-                for (row, samples) in batch.series() {
-                    let value = rates.of(&samples.values[within.clone()]).unwrap_or(f64::from_bits(ABSENT));
-                    cells.floats[row * count + step as usize] = value;
+                let within = if batch.is_outer { 0..2 } else { within };
+                for (row, values) in batch.rows.iter().zip(batch.values.chunks(batch.stride)) {
+                    let value = rates.of(&values[within.clone()]).unwrap_or(f64::from_bits(ABSENT));
+                    cells.floats[*row as usize * count + step as usize] = value;
                 }
                 return;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::histogram::FloatHistogram;
 use super::notes::{Budget, EvalError};
 use super::rows::{Block, Rows};
-use super::source::{Batch, Samples, Source};
+use super::source::{Batch, RangeReading, Samples, Source};
 use super::value::{ABSENT, Cell, Cells, Steps, Vector};
 use crate::model::{HISTOGRAM_NAN, Labels, METRIC_NAME, Matcher, Timestamp, is_stale};
 
@@ -145,6 +145,7 @@ impl Source for SeriesSource {
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
+        _: RangeReading,
         each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError> {
         for (row, (_, series)) in self.selected(matchers).enumerate() {
@@ -203,10 +204,11 @@ mod tests {
         let mut seen = Vec::new();
         let budget = Budget::new(1_000, &|| false);
         let mut each = |batch: Batch<'_>| seen.push((batch.rows.to_vec(), batch.times.to_vec()));
-        source().range(&name_is("x"), Timestamp(0), Timestamp(120_000), &budget, &mut each).unwrap();
+        source().range(&name_is("x"), Timestamp(0), Timestamp(120_000), &budget, RangeReading::All, &mut each).unwrap();
         assert_eq!(seen, [(vec![0], vec![60_000])]);
         let tight = Budget::new(0, &|| false);
-        let refused = source().range(&name_is("x"), Timestamp(0), Timestamp(1_000_000), &tight, &mut |_| {});
+        let (to, all) = (Timestamp(1_000_000), RangeReading::All);
+        let refused = source().range(&name_is("x"), Timestamp(0), to, &tight, all, &mut |_| {});
         assert_eq!(refused.unwrap_err(), EvalError::TooManySamples);
     }
 }

@@ -43,6 +43,16 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// What is needed of the samples of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeReading {
+    /// All of them.
+    All,
+    /// The first value and the last, where no value between is less than the one before it and none is a histogram. A source may give all,
+    /// but where it does not all values are floats.
+    Outer,
+}
+
 /// Samples of some series at the same times: what they have in common is looked at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -54,6 +64,8 @@ pub struct Batch<'a> {
     pub values: &'a [f64],
     /// How far behind a series' first value that of the next one stands.
     pub stride: usize,
+    /// Whether of each series there are only the first value and the last; see [`RangeReading::Outer`].
+    pub is_outer: bool,
     /// As those of [`Samples`], where there is one series alone; else there are none.
     pub histograms: &'a [(u32, Arc<FloatHistogram>)],
 }
@@ -62,12 +74,12 @@ impl<'a> Batch<'a> {
     /// Of one series.
     pub fn one(row: &'a u32, samples: Samples<'a>) -> Batch<'a> {
         let Samples { times, values, histograms } = samples;
-        Batch { rows: std::slice::from_ref(row), times, values, stride: values.len(), histograms }
+        Batch { rows: std::slice::from_ref(row), times, values, stride: values.len(), is_outer: false, histograms }
     }
 
-    /// Each series with its row.
+    /// Each series with its row, where all its values are there.
     pub fn series(&self) -> impl Iterator<Item = (usize, Samples<'a>)> + use<'a> {
-        let Batch { rows, times, values, stride, histograms } = *self;
+        let Batch { rows, times, values, stride, histograms, .. } = *self;
         let samples = move |at: usize| Samples { times, values: &values[at * stride..][..times.len()], histograms };
         rows.iter().enumerate().map(move |(at, row)| (*row as usize, samples(at)))
     }
@@ -102,6 +114,7 @@ pub trait Source: Sync {
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
+        reading: RangeReading,
         each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError>;
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::histogram::FloatHistogram;
-use super::kept::{KeptRows, by_target};
+use super::kept::{KeptRows, Reading, by_target};
 use super::notes::{Budget, EvalError};
 use super::rows::Rows;
 use super::selection::{Place, RowPart, Selected, SelectionCache};
-use super::source::{Batch, Source};
+use super::source::{Batch, RangeReading, Source};
 use super::value::{ABSENT, Cell, Cells, Steps, Vector};
 use crate::model::{HISTOGRAM_NAN, HistogramSample, Matcher, Timestamp, is_stale};
 use crate::snapshot::CHUNK_SLOTS;
@@ -60,7 +60,7 @@ impl<'a> StoreSource<'a> {
             from: Timestamp(steps.start.0.saturating_sub(lookback)),
             first: steps.start,
             to: steps.end(),
-            has_ends: true,
+            reading: Reading::WithEnds,
             is_beyond: &self.is_beyond,
         };
         let mut has_past = !self.view.departed.is_empty();
@@ -115,16 +115,17 @@ impl Source for StoreSource<'_> {
         from: Timestamp,
         to: Timestamp,
         budget: &Budget<'_>,
+        reading: RangeReading,
         each: &mut dyn FnMut(Batch<'_>),
     ) -> Result<Arc<Rows>, EvalError> {
         let selected: Arc<Selected> = self.cache.select(self.view, matchers);
         let (view, is_beyond) = (self.view, &self.is_beyond);
-        let kept = KeptRows { view, budget, from, first: from, to, has_ends: false, is_beyond };
+        let kept = KeptRows { view, budget, from, first: from, to, reading: Reading::Range(reading), is_beyond };
         let mut hand_over = |rows: &[u32], samples: KeptSamples<'_>| {
-            let KeptSamples { times, values, stride, histograms } = samples;
+            let KeptSamples { times, values, stride, is_outer, histograms } = samples;
             let floats = |(at, one): &(u32, Arc<HistogramSample>)| (*at, float_histogram(one));
             let histograms: Vec<(u32, Arc<FloatHistogram>)> = histograms.iter().map(floats).collect();
-            each(Batch { rows, times, values, stride, histograms: &histograms });
+            each(Batch { rows, times, values, stride, is_outer, histograms: &histograms });
         };
         for (_, parts) in by_target(&selected.parts) {
             kept.target(parts, &mut hand_over)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fedgate::model::{Labels, METRIC_NAME, MatchOp, Matcher, Timestamp};
-use fedgate::promql::{Budget, Cell, SelectionCache, Source, Steps, StoreSource};
+use fedgate::promql::{Batch, Budget, Cell, RangeReading, SelectionCache, Source, Steps, StoreSource};
 use fedgate::snapshot::Outcome;
 use fedgate::store::{Keep, RecordedSample, RuleId, SiteView};
 use proptest::prelude::*;
@@ -37,13 +37,23 @@ fn range(gateway: &Gateway, cache: &SelectionCache, from: i64, to: i64) -> (BTre
     let budget = Budget::new(10_000_000, &|| false);
     let mut found = Vec::new();
     let rows = source
-        .range(&all(), Timestamp(from), Timestamp(to), &budget, &mut |batch| {
+        .range(&all(), Timestamp(from), Timestamp(to), &budget, RangeReading::All, &mut |batch| {
             for (row, samples) in batch.series() {
                 let values = samples.values.iter().map(|value| value.to_bits());
                 found.push((row, samples.times.iter().copied().zip(values).collect::<Vec<_>>()));
             }
         })
         .unwrap();
+    let mut outer = |batch: Batch<'_>| {
+        for (row, pair) in batch.rows.iter().zip(batch.values.chunks(2)).filter(|_| batch.is_outer) {
+            let (_, samples) = found.iter().find(|(own, _)| *own == *row as usize).expect("a row with samples");
+            let values: Vec<f64> = samples.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
+            assert_eq!(pair, [values[0], values[values.len() - 1]]);
+            assert!(values.windows(2).all(|pair| pair[0] <= pair[1]), "{values:?} fall");
+            assert!(samples.iter().map(|(time, _)| *time).eq(batch.times.iter().copied()));
+        }
+    };
+    source.range(&all(), Timestamp(from), Timestamp(to), &budget, RangeReading::Outer, &mut outer).unwrap();
     let mut by_labels = BTreeMap::new();
     for (row, samples) in found {
         let labels = rows.labels(row).to_string();

@@ -142,7 +142,9 @@ impl Scene {
             found.extend(batch.series().map(|(row, samples)| (row, values(samples.values))));
         };
         let budget = Budget::new(1_000_000, &|| false);
-        let rows = source.range(&matchers(), Timestamp(0), wall, &budget, &mut each).unwrap();
+        let rows = source
+            .range(&matchers(), Timestamp(0), wall, &budget, fedgate::promql::RangeReading::All, &mut each)
+            .unwrap();
         let of_instance = |(row, _): &(usize, Vec<i64>)| rows.labels(*row).to_string().contains(instance);
         found.into_iter().filter(of_instance).flat_map(|(_, values)| values).collect()
     }

@@ -104,6 +104,11 @@ pub fn rates_over(function: Function, times: &[i64], bounds: (i64, i64)) -> Opti
     rate::Kind::of(function).map(|kind| Rates::new(kind, times, bounds))
 }
 
+/// Whether all that a function looks at, of floats that do not fall, are the first and the last: what [`rates_over`] then does the rest with.
+pub fn needs_outer(function: Function) -> bool {
+    matches!(function, Function::Rate | Function::Increase)
+}
+
 /// Whether a function leaves the metric's name on its results.
 pub fn keeps_name(function: Function) -> bool {
     function == Function::LastOverTime

@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 
+use super::outer::MUST_READ;
 use super::row::{Row, RowBeside};
 use super::usage::{Counted, Usage};
 use crate::model::stale_nan;
@@ -31,6 +32,8 @@ const RAW: u8 = 15;
 /// Steps that one reading has where none is wider than [`PACKED_WIDTH_MAX`].
 const PACKED: usize = 4;
 const PACKED_WIDTH_MAX: u8 = 16;
+/// Rows of a block whose values can be looked at on the way down.
+const ROWS_MAX: usize = 32;
 /// Columns to a mark.
 const MARK_COLUMNS: usize = 64;
 /// Whole numbers below it, and their halves, are exact.
@@ -231,6 +234,39 @@ impl Block {
         }
     }
 
+    /// The value of row `from` of a column, as long as no value from there on is less than the one before it; `newer` stands behind the
+    /// last row. [`MUST_READ`] where that takes a look at values.
+    #[inline]
+    fn descend(&self, column: usize, bit: usize, newer: f64, from: usize) -> f64 {
+        let shape = self.shapes[column];
+        let (places, width, rows) = (shape >> 4, WIDTHS[usize::from(shape & 15)], self.times.len());
+        if width == 0 {
+            return newer;
+        }
+        if from > 0 || places == RAW || width > PACKED_WIDTH_MAX || !rows.is_multiple_of(PACKED) {
+            return self.descend_values(column, bit, newer, from);
+        }
+        let (mask, falls) = (u64::MAX >> (64 - width), 1 | 1 << width | 1 << (2 * width) | 1 << (3 * width));
+        let mut rise = 0;
+        for quad in 0..rows / PACKED {
+            let packed = read(&self.bits, bit + quad * PACKED * usize::from(width), 64);
+            if packed & falls != 0 {
+                return MUST_READ;
+            }
+            rise += [0, 1, 2, 3].map(|row: u8| (packed >> (row * width) & mask) >> 1).iter().sum::<u64>();
+        }
+        number(units(newer, usize::from(places)) - rise as i64, usize::from(places))
+    }
+
+    fn descend_values(&self, column: usize, bit: usize, newer: f64, from: usize) -> f64 {
+        let mut values = [newer; ROWS_MAX + 1];
+        let Some(values) = values.get_mut(..=self.times.len()) else { return MUST_READ };
+        self.decode(column, bit, values);
+        let values = &values[from..];
+        let is_rising = values.iter().zip(&values[1..]).all(|(before, now)| before <= now);
+        if is_rising { values[0] } else { MUST_READ }
+    }
+
     fn decode_raw(&self, bit: usize, width: u8, newer: f64, older: &mut [f64]) {
         let mut bits = newer.to_bits() as i64;
         for (row, value) in older.iter_mut().enumerate().rev() {
@@ -284,6 +320,19 @@ impl Cursor {
             } else {
                 values[..block.times.len()].fill(stale_nan());
             }
+        }
+    }
+
+    /// Goes from the values after the block's last row down to those of row `from`; see [`Block::descend`]. Columns that must be read are
+    /// left alone.
+    pub(super) fn descend(&mut self, block: &Block, columns: &[u32], values: &mut [f64], from: usize) {
+        for (column, value) in columns.iter().map(|column| *column as usize).zip(values) {
+            if value.is_nan() || column >= block.columns() {
+                *value = MUST_READ;
+                continue;
+            }
+            self.seek(block, column);
+            *value = block.descend(column, self.bit, *value, from);
         }
     }
 
@@ -360,6 +409,37 @@ mod tests {
                     let expected = all[row].values.get(column).map_or(STALE_NAN, |value| value.to_bits());
                     prop_assert_eq!(*bits, expected, "column {} row {}", column, row);
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn going_down_finds_the_first_value_of_what_never_falls_and_of_nothing_else(
+            mut table in (1usize..150, 1usize..9).prop_flat_map(|(columns, rows)| {
+                prop::collection::vec(prop::collection::vec(value(), rows + 1), columns)
+            }),
+            sorted in prop::collection::vec(any::<bool>(), 150),
+            from in 0usize..9,
+        ) {
+            // Else hardly any would never fall.
+            for (column, _) in table.iter_mut().zip(sorted).filter(|(_, sorted)| *sorted) {
+                column.sort_by(f64::total_cmp);
+            }
+            let rows = table[0].len() - 1;
+            let from = from % rows;
+            let values = |row: usize| -> Vec<f64> { table.iter().map(|column| column[row]).collect() };
+            let all: Vec<Arc<Row>> = (0..rows).map(|at| row(at as i64, values(at))).collect();
+            let block = encode(&all, &row(rows as i64, values(rows)), &Arc::new(Usage::default()));
+            let columns: Vec<u32> = (0..table.len() as u32).collect();
+            let mut found = values(rows);
+            Cursor::default().descend(&block, &columns, &mut found, from);
+            for (column, found) in table.iter().zip(found) {
+                let never_falls = column[from..].windows(2).all(|pair| pair[0] <= pair[1]);
+                let expected = if never_falls { column[from].to_bits() } else { MUST_READ.to_bits() };
+                prop_assert_eq!(found.to_bits(), expected, "{:?} from {}", column, from);
             }
         }
     }

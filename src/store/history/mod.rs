@@ -10,6 +10,7 @@
 mod block;
 mod columns;
 mod keep;
+mod outer;
 mod read;
 mod row;
 mod strip;

@@ -15,7 +15,7 @@ use super::usage::Usage;
 use crate::model::{HISTOGRAM_NAN, HistogramSample, Timestamp, is_stale, stale_nan};
 
 /// Columns that are read at a time, and their values at most, but for one column: so many stay in the nearest cache.
-const TILE_COLUMNS: usize = 64;
+pub(super) const TILE_COLUMNS: usize = 64;
 const TILE_VALUES: usize = 2_048;
 
 /// Samples of some series at the same times, oldest first.
@@ -27,24 +27,26 @@ pub struct KeptSamples<'a> {
     pub values: &'a [f64],
     /// How far behind a series' first value that of the next one stands.
     pub stride: usize,
+    /// Whether of each series there are only the first value and the last, as no other is less than the one before it.
+    pub is_outer: bool,
     /// By index into `values`, ascending; only where there is one series alone.
     pub histograms: &'a [(u32, Arc<HistogramSample>)],
 }
 
 /// Reads series within one range of time.
 pub struct StripReader<'a> {
-    strip: &'a Strip,
+    pub(super) strip: &'a Strip,
     /// From the first block that is needed on.
-    first_block: usize,
-    cursors: Vec<Cursor>,
+    pub(super) first_block: usize,
+    pub(super) cursors: Vec<Cursor>,
     from: i64,
     to: i64,
     /// Of all rows from `first_block` on.
-    times: Vec<i64>,
+    pub(super) times: Vec<i64>,
     /// The rows within the range.
-    within: Range<usize>,
-    has_beside: bool,
-    has_ends: bool,
+    pub(super) within: Range<usize>,
+    pub(super) has_beside: bool,
+    pub(super) has_ends: bool,
     /// Column by column, a value for each of `times`.
     values: Vec<f64>,
     own: Own,
@@ -131,7 +133,7 @@ impl StripReader<'_> {
                 self.choose(at, columns[at]);
                 let Own { times, values, histograms } = &self.own;
                 if !times.is_empty() {
-                    let samples = KeptSamples { times, values, stride: values.len(), histograms };
+                    let samples = KeptSamples { times, values, stride: values.len(), is_outer: false, histograms };
                     each(first + at..first + at + 1, samples);
                 }
             }
@@ -155,6 +157,7 @@ impl StripReader<'_> {
             times: &self.times[start..end],
             values: &self.values[at * stride + start..],
             stride,
+            is_outer: false,
             histograms: &[],
         }
     }
