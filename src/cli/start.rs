@@ -12,6 +12,7 @@ use crate::http::Routes;
 use crate::http::auth::AccessError;
 use crate::http::reload::ReloadRequest;
 use crate::net::{BindError, Server, ServerCounts};
+use crate::push::spool::SpoolError;
 use crate::push::transport::TransportError;
 use crate::runtime::{CpuPool, Shutdown, Tasks, clock, shutdown, signals};
 use crate::scrape::ManagerError;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The way to the gateway cannot be prepared.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// What earlier processes left in the spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// A scrape job cannot be prepared.
     #[error(transparent)]
     Scraping(#[from] ManagerError),

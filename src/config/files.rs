@@ -9,6 +9,13 @@ use super::{
 /// Resolves every file name of a collector's file against `base`.
 pub(super) fn resolve_collector(config: &mut CollectorConfig, base: &Path) {
     tls(&mut config.push.tls_config, base);
+    config
+        .push
+        .urls
+        .iter_mut()
+        .filter_map(|further| further.tls_config.as_mut())
+        .for_each(|further| tls(further, base));
+    each(&mut config.spool.dir, base);
     config.scrape_configs.iter_mut().for_each(|job| resolve_job(job, base));
 }
 

@@ -225,6 +225,8 @@ mod tests {
             (collector, keys_of::<CollectorConfig>()),
             (collector, keys_of::<ScrapeGlobal>()),
             (collector, keys_of::<PushClientConfig>()),
+            (collector, keys_of::<PushUrlConfig>()),
+            (collector, keys_of::<SpoolConfig>()),
             (collector, keys_of::<ScrapeConfig>()),
             (collector, keys_of::<CollectorHttpConfig>()),
             (collector, keys_of::<CollectorLimits>()),

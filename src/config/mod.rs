@@ -25,13 +25,16 @@ mod remote_write;
 mod report;
 mod scalar;
 mod scrape;
+mod spool;
 mod text;
 mod tree;
 
 pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig, FreshnessConfig, RulesConfig, Weight};
 pub use check::{ListenError, parse_listen};
 pub use client::{Authorization, BasicAuth, HttpClientConfig, TlsClientConfig, TlsVersion};
-pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, ScrapeGlobal};
+pub use collector::{
+    CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, PushUrlConfig, ScrapeGlobal,
+};
 pub use fault::{Fault, Faults, Place};
 pub use gateway::{
     FederateConfig, GatewayConfig, GatewayGlobal, GatewayHttpConfig, GatewayLimits, MetricsPageConfig, PushLimits,
@@ -50,4 +53,5 @@ pub use relabel::{RelabelAction, RelabelConfig};
 pub use remote_write::{MetadataConfig, ProtobufMessage, QueueConfig, RemoteWriteConfig};
 pub use report::At;
 pub use scrape::{FileSdConfig, HttpHeader, HttpSdConfig, Params, Scheme, ScrapeConfig, ScrapeProtocol, StaticConfig};
-pub use text::{ByteSize, LabelMap, Secret, UrlText};
+pub use spool::SpoolConfig;
+pub use text::{ByteSize, LabelMap, Ratio, Secret, UrlText};

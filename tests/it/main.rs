@@ -63,6 +63,7 @@ mod site;
 mod snapshot;
 mod snapshot_frames;
 mod soak;
+mod spool;
 mod store;
 mod store_lanes;
 mod store_model;
