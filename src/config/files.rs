@@ -28,6 +28,7 @@ pub(super) fn resolve_gateway(config: &mut GatewayConfig, base: &Path) {
     );
     each(&mut config.http.bearer_token_files, base);
     each(&mut config.rule_files, base);
+    each(&mut config.journal.dir, base);
     for alertmanager in &mut config.alerting.alertmanagers {
         tls(&mut alertmanager.tls_config, base);
         credentials(&mut alertmanager.basic_auth, &mut alertmanager.authorization, base);

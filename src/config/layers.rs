@@ -243,6 +243,8 @@ mod tests {
             (gateway, keys_of::<MetricsPageConfig>()),
             (gateway, keys_of::<FederateConfig>()),
             (gateway, keys_of::<QueryConfig>()),
+            (gateway, keys_of::<RulesConfig>()),
+            (gateway, keys_of::<JournalConfig>()),
             (gateway, keys_of::<GatewayLimits>()),
         ];
         for (example, keys) in sections {

@@ -17,6 +17,7 @@ mod gateway;
 mod groups;
 mod history;
 mod inventory;
+mod journal;
 mod layers;
 mod listener;
 mod load;
@@ -43,6 +44,7 @@ pub use gateway::{
 pub use groups::parse_static_configs;
 pub use history::{HistoryConfig, HistorySeries};
 pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};
+pub use journal::{JournalConfig, JournalDurability, JournalFull};
 pub use layers::Environment;
 pub use listener::{ClientAuthType, ListenerTlsConfig};
 pub use load::{
