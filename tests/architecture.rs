@@ -16,6 +16,7 @@ const ORDER: [&str; 21] = [
     "snapshot",
     "journal",
     "store",
+    "wal",
     "promql",
     "tls",
     "net",

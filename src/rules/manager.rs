@@ -224,7 +224,7 @@ impl Manager {
             running.insert(id, self.shared.start_group(group));
         }
         before.values().for_each(|old| old.stop.cancel());
-        self.shared.store.retain_rules(|id| kept.contains(id));
+        self.shared.storage.retain(|id| kept.contains(id));
     }
 
     /// All groups, by file and name.

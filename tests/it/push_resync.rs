@@ -467,7 +467,7 @@ impl World {
     }
 
     fn apply(&self, body: &[u8]) -> Verdict {
-        self.receiver.apply(&self.pusher, body, self.wall, self.monotonic)
+        self.receiver.apply(&self.pusher, body, self.wall, self.monotonic).verdict
     }
 
     fn fail(&mut self) {

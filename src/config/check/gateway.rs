@@ -63,12 +63,7 @@ fn check_rules(config: &GatewayConfig, at: &At<'_>) {
     check_duration(config.global.evaluation_interval, WAIT_MIN, INTERVAL_MAX, &global.key("evaluation_interval"));
     check_duration(config.global.rule_query_offset, Duration::ZERO, INTERVAL_MAX, &global.key("rule_query_offset"));
     check_duration(config.rules.resend_delay, WAIT_MIN, WAIT_MAX, &rules.key("resend_delay"));
-    check_duration(
-        config.rules.for_outage_tolerance,
-        Duration::ZERO,
-        HISTORY_MAX,
-        &rules.key("for_outage_tolerance"),
-    );
+    check_duration(config.rules.for_outage_tolerance, Duration::ZERO, HISTORY_MAX, &rules.key("for_outage_tolerance"));
     check_duration(config.rules.for_grace_period, Duration::ZERO, INTERVAL_MAX, &rules.key("for_grace_period"));
     check_duration(config.rules.freshness.wait, Duration::ZERO, WAIT_MAX, &rules.key("freshness").key("wait"));
     if let Some(url) = &config.http.external_url {
