@@ -15,6 +15,7 @@ use crate::journal::{self, DiskFiles, Journal};
 use crate::rules::{manager, packs};
 use crate::runtime::clock;
 use crate::tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
+use crate::wal;
 
 /// Which files to check.
 #[derive(Debug, clap::Args)]
@@ -130,6 +131,9 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
         for (nth, one) in series.iter().enumerate() {
             found.take(&["history", key, &nth.to_string(), "match"], parse_selector(&one.selector));
         }
+    }
+    if let Some(dir) = &config.journal.dir {
+        found.take(&["journal", "dir"], wal::check(dir));
     }
     try_rules(config, found);
 }

@@ -21,6 +21,7 @@ use crate::telemetry::gateway::ReloadMetrics;
 use crate::telemetry::{Kind, Registry};
 use crate::tls::ca::CaError;
 use crate::tls::{ServerTls, TlsError};
+use crate::wal::WalError;
 
 /// Where a configuration came from, so that it can be read again.
 #[derive(Clone, Debug)]
@@ -64,6 +65,12 @@ pub enum StartError {
     /// A rule file, or where alerts go, cannot be used.
     #[error("{0}")]
     Rules(String),
+    /// The journal's directory cannot be used.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The journal cannot be read.
+    #[error("{0}")]
+    Journal(String),
     /// The system gives no threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),

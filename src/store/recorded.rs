@@ -185,9 +185,10 @@ impl Recorded {
         ended
     }
 
-    /// What a rule gave last.
-    pub(super) fn results(&self, id: &RuleId) -> Option<RecordedResults> {
-        self.lock().rules.get(id).and_then(RecordedRule::results)
+    /// What every rule gave last.
+    pub(super) fn all(&self) -> Vec<(RuleId, RecordedResults)> {
+        let rules = self.lock();
+        rules.rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.results()?))).collect()
     }
 
     /// Follows a change of what is kept.

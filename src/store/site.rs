@@ -144,9 +144,9 @@ impl Store {
         self.recorded.show();
     }
 
-    /// What a rule gave last.
-    pub fn recorded(&self, rule: &RuleId) -> Option<RecordedResults> {
-        self.recorded.results(rule)
+    /// What every rule gave last.
+    pub fn all_recorded(&self) -> Vec<(RuleId, RecordedResults)> {
+        self.recorded.all()
     }
 
     /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known. Gives what these

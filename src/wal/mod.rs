@@ -27,6 +27,7 @@
 mod envelope;
 mod epoch;
 mod frames;
+pub mod metrics;
 mod open;
 mod origins;
 mod reader;
@@ -39,6 +40,7 @@ mod segments;
 pub use envelope::{Envelope, EnvelopeError};
 pub use epoch::{EPOCH_BYTES_MAX, EpochError, EpochId, decode_epoch, encode_epoch};
 pub use frames::{FrameLog, NoRoom, NotDurable, is_kept};
+pub use metrics::Restored;
 pub use open::{Wal, WalError, check};
 pub use origins::StreamOrigins;
 pub use reader::{Entry, FrameReader, FrameRecord};
