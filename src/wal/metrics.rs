@@ -141,7 +141,7 @@ fn register_restore(registry: &mut Registry, restored: &Arc<Restored>) {
         Kind::Gauge,
         move |emit| {
             let reasons: [Reason; 3] = [
-                ("older", |counts| counts.passed),
+                ("key_missing", |counts| counts.passed),
                 ("inventory", |counts| counts.refused),
                 ("damaged", |counts| counts.damaged),
             ];

@@ -30,7 +30,7 @@ const LANE_DEPTH: usize = 32;
 pub struct ReplayCounts {
     /// State frames that were applied.
     pub applied: u64,
-    /// State frames before the first KEY that was read: older than what is restored.
+    /// State frames whose KEY was not read: older than what is restored, or behind a frame that could not be read.
     pub passed: u64,
     /// Frames of a cluster or collector that the inventory does not name any more.
     pub refused: u64,

@@ -20,6 +20,7 @@ mod federate;
 mod federate_peers;
 mod fuzz_corpus;
 mod fuzz_seeds;
+mod gateway_journal;
 mod history;
 mod journal;
 mod metrics_page;
