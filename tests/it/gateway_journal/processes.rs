@@ -36,7 +36,7 @@ fn exporter() -> u16 {
 fn gateway_config(site: &Site, journal: &str) -> std::path::PathBuf {
     site.write("rules.yml", RULES);
     let extra = format!(
-        "rule_files: [rules.yml]\nrules: {{for_grace_period: 0s}}\njournal:\n  dir: journal\n  commit_interval: 0s\n{journal}"
+        "rule_files: [rules.yml]\nrules: {{for_grace_period: 0s}}\njournal:\n  dir: journal\n  commit_interval: 0s\n  free_disk_min_ratio: 0\n{journal}"
     );
     site.gateway_config(&["alpha"], &extra)
 }
