@@ -12,6 +12,10 @@ use std::ops::Range;
 
 /// The label that holds the metric name.
 pub const METRIC_NAME: &str = "__name__";
+/// The label that may say a metric's type.
+pub const METRIC_TYPE: &str = "__type__";
+/// The label that may say a metric's unit.
+pub const METRIC_UNIT: &str = "__unit__";
 /// The label of the scrape job.
 pub const JOB: &str = "job";
 /// The label of the scraped address.

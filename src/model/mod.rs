@@ -23,8 +23,8 @@ pub use histogram::{
     HistogramCounts, HistogramFault, HistogramSample, NativeHistogram, ResetHint, Span,
 };
 pub use labels::{
-    INSTANCE, JOB, Labels, LabelsArena, LabelsBuilder, LabelsIter, LabelsWriter, METRIC_NAME, is_legacy_label_name,
-    is_legacy_metric_name,
+    INSTANCE, JOB, Labels, LabelsArena, LabelsBuilder, LabelsIter, LabelsWriter, METRIC_NAME, METRIC_TYPE, METRIC_UNIT,
+    is_legacy_label_name, is_legacy_metric_name,
 };
 pub use matcher::{MatchOp, Matcher, MatcherError, anchored_regex, search_regex};
 pub use metadata::{Metadata, MetricType};

@@ -8,7 +8,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::keys::{KeyLabels, KeyShelf, SlotLabels};
-use crate::model::{Labels, LabelsBuilder, LabelsWriter, METRIC_NAME};
+use crate::model::{Labels, LabelsBuilder, LabelsWriter, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use crate::snapshot::CHUNK_SLOTS;
 use crate::store::IndexedChunk;
 
@@ -17,6 +17,8 @@ use crate::store::IndexedChunk;
 pub struct Block {
     content: Content,
     has_one_name: OnceLock<bool>,
+    /// The same without type and unit, which go with the name; `None` where no row has them.
+    untyped: OnceLock<Option<Arc<Block>>>,
     keys: KeyShelf,
 }
 
@@ -30,7 +32,7 @@ pub(super) enum Content {
 
 impl Block {
     fn new(content: Content) -> Block {
-        Block { content, has_one_name: OnceLock::new(), keys: KeyShelf::default() }
+        Block { content, has_one_name: OnceLock::new(), untyped: OnceLock::new(), keys: KeyShelf::default() }
     }
 
     /// Of label sets.
@@ -111,6 +113,29 @@ impl Block {
         *self.has_one_name.get_or_init(|| (1..self.len()).all(|row| self.name(row) == self.name(0)))
     }
 
+    /// Rows for those whose names are taken away: type and unit go with them. Mostly there are none, and it is the same block.
+    fn untyped(self: &Arc<Block>) -> Arc<Block> {
+        let untyped = self.untyped.get_or_init(|| self.may_say_type().then(|| Arc::new(self.made_untyped())));
+        untyped.as_ref().unwrap_or(self).clone()
+    }
+
+    fn made_untyped(&self) -> Block {
+        let labels = self.all_labels(true);
+        let row = |row| LabelsBuilder::from_labels(&labels.of(row)).remove(METRIC_TYPE).remove(METRIC_UNIT).build();
+        // Rows may have been told apart by what is gone.
+        Block { has_one_name: false.into(), ..Block::built((0..self.len()).map(row).collect()) }
+    }
+
+    fn may_say_type(&self) -> bool {
+        match &self.content {
+            Content::Built(labels) => labels.iter().any(says_type),
+            Content::Slots { chunk, target, inventory, .. } => {
+                let has = |name: &&str| chunk.labels().binary_search_by(|own| (**own).cmp(name)).is_ok();
+                [METRIC_TYPE, METRIC_UNIT].iter().any(has) || says_type(target) || says_type(inventory)
+            }
+        }
+    }
+
     pub(super) fn content(&self) -> &Content {
         &self.content
     }
@@ -118,6 +143,12 @@ impl Block {
     pub(super) fn keys(&self) -> &KeyShelf {
         &self.keys
     }
+}
+
+/// Both labels stand before all that begin with a small letter.
+fn says_type(labels: &Labels) -> bool {
+    let mut first = labels.iter().map(|(name, _)| name).take_while(|name| *name <= METRIC_UNIT);
+    first.any(|name| matches!(name, METRIC_TYPE | METRIC_UNIT))
 }
 
 /// A block's label sets, with what they have in common looked at.
@@ -214,13 +245,26 @@ impl Rows {
         rows
     }
 
-    /// The same without the metric's name: the same `Arc` each time.
+    /// The same without the metric's name, type and unit: the same `Arc` each time.
     pub fn without_names(self: &Arc<Self>) -> Arc<Rows> {
         if self.parts.iter().all(|part| part.is_nameless) {
             return self.clone();
         }
-        let parts = || self.parts.iter().map(|part| Part { is_nameless: true, ..part.clone() });
+        let nameless = |part: &Part| match part.is_nameless {
+            true => part.clone(),
+            false => Part { block: part.block.untyped(), first: part.first, is_nameless: true },
+        };
+        let parts = || self.parts.iter().map(nameless);
         self.nameless.get_or_init(|| Arc::new(Rows::of_parts(parts()))).clone()
+    }
+
+    /// The same without the metric's name alone.
+    pub(super) fn without_bare_names(self: &Arc<Self>) -> Arc<Rows> {
+        let is_typed = |part: &Part| !Arc::ptr_eq(&part.block, &part.block.untyped());
+        if !self.parts.iter().any(is_typed) {
+            return self.without_names();
+        }
+        Arc::new(Rows::of_parts(self.parts.iter().map(|part| Part { is_nameless: true, ..part.clone() })))
     }
 
     /// Whether names that were taken away may have been all that told some rows apart: not where it was one and the same.

@@ -63,9 +63,10 @@ impl Evaluator<'_> {
             if matching.include.is_empty() {
                 return Results { rows: named(sides.many.rows.clone()), by: By::Many };
             }
-            let make = || sides.with_included(&matching.include);
+            // What is included may be a name, or what goes with one.
+            let make = || sides.with_included(&named(sides.many.rows.clone()), &matching.include);
             let rows = self.plan.derived(span, &sides.many.rows, &sides.one.rows, make);
-            return Results { rows: named(rows), by: By::Pair };
+            return Results { rows, by: By::Pair };
         }
         match KeyLabels::from(&matching.labels) {
             KeyLabels::Without(ignored) if !drops_name && ignored.is_empty() => {
@@ -150,9 +151,9 @@ impl Sides<'_> {
     }
 
     /// A row for each pair: the labels of the "many" side with some of the other's.
-    fn with_included(&self, include: &[Arc<str>]) -> Arc<Rows> {
+    fn with_included(&self, many_rows: &Rows, include: &[Arc<str>]) -> Arc<Rows> {
         let pair = |(many, one): (usize, usize)| {
-            let mut labels = LabelsBuilder::from_labels(&self.many.rows.labels(many));
+            let mut labels = LabelsBuilder::from_labels(&many_rows.labels(many));
             let one = self.one.rows.labels(one);
             include.iter().for_each(|name| {
                 labels.set(name, one.get(name).unwrap_or_default());

@@ -17,13 +17,14 @@ pub(super) fn of_histogram(function: Function) -> Option<fn(&FloatHistogram) -> 
     })
 }
 
-/// Each native histogram as `function` makes it; floats are left out, and the metric's name.
+/// Each native histogram as `function` makes it; floats are left out, and the metric's name, though not its type and unit: so does
+/// Prometheus 3.5 with these functions alone.
 pub(super) fn mapped(vector: Vector, function: impl Fn(&FloatHistogram) -> f64) -> Vector {
     let mut cells = Cells::absent(vector.cells.floats.len());
     for (at, histogram) in &vector.cells.histograms {
         cells.floats[*at as usize] = function(histogram);
     }
-    Vector { rows: vector.rows.without_names(), cells }
+    Vector { rows: vector.rows.without_bare_names(), cells }
 }
 
 /// Observations are taken to lie in the middle of their bucket: the geometric one of an exponential bucket, and in the zero bucket at zero.
