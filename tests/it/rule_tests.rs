@@ -6,15 +6,21 @@ use std::process::Command;
 use crate::site::FEDGATE;
 use crate::site::prometheus::has_peer;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rule_tests")
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// Test files, and whether they are to succeed: those called `bad_…` are not.
+fn folder() -> PathBuf {
+    fixtures().join("rule_tests")
+}
+
+/// Test files, and whether they are to succeed: those called `bad_…` are not. Those of functions are PromQL's semantics as promtool
+/// can check them.
 fn files() -> Vec<(PathBuf, bool)> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder()).expect("the fixtures").map(|entry| entry.expect("a file").path()).collect();
+    let folders = [folder(), fixtures().join("promql/functions")];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("the fixtures"));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| !name(path).ends_with("rules.yml"));
     files.sort();
     files.into_iter().map(|path| (path.clone(), !name(&path).starts_with("bad_"))).collect()
