@@ -20,8 +20,6 @@ pub mod journal;
 
 pub mod store;
 
-pub mod wal;
-
 pub mod promql;
 pub mod tls;
 

@@ -3,9 +3,11 @@
 //! Invariant: a tree that exists is well typed (arguments are of the types that functions and operators take, a subquery
 //! stands over an instant vector), its experimental functions were allowed, and its durations are whole milliseconds.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::function::Function;
+use super::stack::with_room;
 use crate::model::{Matcher, Timestamp};
 
 /// Bytes of the source, end exclusive.
@@ -18,7 +20,7 @@ pub struct Span {
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(PartialEq)]
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
@@ -26,11 +28,27 @@ pub struct Expr {
     pub span: Span,
 }
 
+/// As it would be derived, but with room for deep trees.
+impl Clone for Expr {
+    fn clone(&self) -> Expr {
+        with_room(|| Expr { kind: self.kind.clone(), span: self.span })
+    }
+}
+
+/// As it would be derived, but with room for deep trees.
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_room(|| f.debug_struct("Expr").field("kind", &self.kind).field("span", &self.span).finish())
+    }
+}
+
 /// The kinds of nodes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
-    /// A number or a duration, in seconds.
+    /// A number.
     Number(f64),
+    /// A duration where a number stands: its seconds.
+    Duration(f64),
     /// A string, unescaped.
     String(Arc<str>),
     /// `metric{label="value"} offset 5m @ 0`
@@ -47,6 +65,8 @@ pub enum ExprKind {
     Binary(Box<Binary>),
     /// `-expression`
     Negation(Box<Expr>),
+    /// `+expression`: the expression, but no selector to those that look for one.
+    Plus(Box<Expr>),
     /// `(expression)`
     Paren(Box<Expr>),
 }
@@ -233,7 +253,7 @@ impl Expr {
     /// What it evaluates to.
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
-            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::Number(_) | ExprKind::Duration(_) => ValueType::Scalar,
             ExprKind::String(_) => ValueType::String,
             ExprKind::Vector(_) | ExprKind::Aggregation(_) => ValueType::Vector,
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
@@ -242,7 +262,7 @@ impl Expr {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },
-            ExprKind::Negation(inner) | ExprKind::Paren(inner) => inner.value_type(),
+            ExprKind::Negation(inner) | ExprKind::Plus(inner) | ExprKind::Paren(inner) => inner.value_type(),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::remark::unwrapped;
 use super::repeats::Overlap;
 use super::select::Reading;
 use super::source::Source;
+use super::stack::with_room;
 use super::value::{ABSENT, Cells, Steps, Value, Vector};
 use crate::model::HISTOGRAM_NAN;
 
@@ -81,16 +82,20 @@ impl<'a> Evaluator<'a> {
 
     fn node(&self, expr: &Expr, steps: &Steps) -> Result<Value, EvalError> {
         self.budget.check_time()?;
+        with_room(|| self.node_here(expr, steps))
+    }
+
+    fn node_here(&self, expr: &Expr, steps: &Steps) -> Result<Value, EvalError> {
         let count = steps.count as usize;
         match &expr.kind {
-            ExprKind::Number(number) => Ok(Value::Scalar(vec![*number; count])),
+            ExprKind::Number(number) | ExprKind::Duration(number) => Ok(Value::Scalar(vec![*number; count])),
             ExprKind::String(string) => Ok(Value::String(string.clone())),
             ExprKind::Vector(selector) => self.select(selector, steps, Reading::Values).map(Value::Vector),
             ExprKind::Call(call) => self.call(call, expr.span, steps),
             ExprKind::Aggregation(aggregation) => self.aggregate(aggregation, expr.span, steps).map(Value::Vector),
             ExprKind::Binary(binary) => self.binary(binary, expr.span, steps),
             ExprKind::Negation(inner) => self.negated(inner, steps),
-            ExprKind::Paren(inner) => self.node(inner, steps),
+            ExprKind::Plus(inner) | ExprKind::Paren(inner) => self.node(inner, steps),
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 unreachable!("a checked tree has ranges only at its top and as arguments, where they are read")
             }
@@ -197,15 +202,19 @@ impl<'a> Evaluator<'a> {
 
 /// Whether a node is the same at every step. What stands in a subquery does not count: it has steps of its own.
 fn is_invariant(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) => true,
+    with_room(|| is_node_invariant(&expr.kind))
+}
+
+fn is_node_invariant(kind: &ExprKind) -> bool {
+    match kind {
+        ExprKind::Number(_) | ExprKind::Duration(_) | ExprKind::String(_) => true,
         ExprKind::Vector(selector) => selector.shift.at.is_some(),
         ExprKind::Matrix(matrix) => matrix.selector.shift.at.is_some(),
         ExprKind::Subquery(subquery) => subquery.shift.at.is_some(),
         ExprKind::Call(call) => !looks_at_the_time(call.function) && call.args.iter().all(is_invariant),
         ExprKind::Aggregation(aggregation) => is_invariant(&aggregation.expr),
         ExprKind::Binary(binary) => is_invariant(&binary.left) && is_invariant(&binary.right),
-        ExprKind::Negation(inner) | ExprKind::Paren(inner) => is_invariant(inner),
+        ExprKind::Negation(inner) | ExprKind::Plus(inner) | ExprKind::Paren(inner) => is_invariant(inner),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::ast::{At, Expr, ExprKind, Shift, VectorSelector};
 use super::function::Function;
+use super::stack::with_room;
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 use crate::store::Keep;
 
@@ -31,8 +32,12 @@ struct Needs {
 impl Needs {
     /// `back`: how long ago the node is evaluated.
     fn walk(&mut self, expr: &Expr, back: i64) {
+        with_room(|| self.walk_node(expr, back));
+    }
+
+    fn walk_node(&mut self, expr: &Expr, back: i64) {
         match &expr.kind {
-            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::Number(_) | ExprKind::Duration(_) | ExprKind::String(_) => {}
             ExprKind::Vector(selector) => {
                 // The newest sample not later than a moment ago is one of the two newest; one from before may be as old as it may be.
                 let back = shifted(&selector.shift, back);
@@ -62,7 +67,7 @@ impl Needs {
                 self.walk(&binary.left, back);
                 self.walk(&binary.right, back);
             }
-            ExprKind::Negation(inner) | ExprKind::Paren(inner) => self.walk(inner, back),
+            ExprKind::Negation(inner) | ExprKind::Plus(inner) | ExprKind::Paren(inner) => self.walk(inner, back),
         }
     }
 

@@ -1,7 +1,6 @@
 //! An expression as text, in the one-line form in which Prometheus shows it: the expression's canonical spelling.
 //!
-//! What it writes is read back to the same tree. Two things are not kept by a tree and so not written: a plus before an
-//! operand, and that a number was written as a duration.
+//! What it writes is read back to the same tree.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
@@ -11,12 +10,20 @@ use super::ast::{
     VectorSelector,
 };
 use super::parse::quote;
+use super::stack::with_room;
 use crate::model::{METRIC_NAME, MatchOp, Matcher, format_duration, is_legacy_label_name, is_legacy_metric_name};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        with_room(|| self.write(f))
+    }
+}
+
+impl Expr {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Number(number) => f.write_str(&number_text(*number)),
+            ExprKind::Duration(seconds) => f.write_str(&duration((seconds * NANOS) as i64 / NANOS_PER_MILLI)),
             ExprKind::String(text) => f.write_str(&quote(text)),
             ExprKind::Vector(selector) => {
                 series(f, selector)?;
@@ -27,19 +34,29 @@ impl Display for Expr {
                 write!(f, "[{}]", duration(*range))?;
                 shift(f, selector.shift)
             }
-            ExprKind::Subquery(subquery) => self::subquery(f, subquery),
+            ExprKind::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery_tail(subquery)),
             ExprKind::Call(Call { function, args }) => {
                 write!(f, "{}(", function.name())?;
                 args.iter().enumerate().try_for_each(|(nth, arg)| write!(f, "{}{arg}", separator(nth)))?;
                 f.write_char(')')
             }
-            ExprKind::Aggregation(aggregation) => self::aggregation(f, aggregation),
-            ExprKind::Binary(binary) => self::binary(f, binary),
+            ExprKind::Aggregation(aggregation) => {
+                write!(f, "{}(", aggregation_head(aggregation))?;
+                if let Some(param) = &aggregation.param {
+                    write!(f, "{param}, ")?;
+                }
+                write!(f, "{})", aggregation.expr)
+            }
+            ExprKind::Binary(binary) => write!(f, "{} {} {}", binary.left, operator(binary), binary.right),
+            ExprKind::Plus(inner) => write!(f, "+{inner}"),
             ExprKind::Negation(inner) => write!(f, "-{inner}"),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
         }
     }
 }
+
+const NANOS: f64 = 1e9;
+const NANOS_PER_MILLI: i64 = 1_000_000;
 
 fn separator(nth: usize) -> &'static str {
     if nth == 0 { "" } else { ", " }
@@ -88,31 +105,33 @@ fn shift(f: &mut Formatter<'_>, shift: Shift) -> fmt::Result {
     if shift.offset == 0 { Ok(()) } else { write!(f, " offset {}", duration(shift.offset)) }
 }
 
-fn subquery(f: &mut Formatter<'_>, subquery: &Subquery) -> fmt::Result {
-    let step = subquery.step.map(duration).unwrap_or_default();
-    write!(f, "{}[{}:{step}]", subquery.expr, duration(subquery.range))?;
-    shift(f, subquery.shift)
+/// What stands behind a subquery's inside.
+pub(super) fn subquery_tail(subquery: &Subquery) -> impl Display {
+    fmt::from_fn(|f| {
+        write!(f, "[{}:{}]", duration(subquery.range), subquery.step.map(duration).unwrap_or_default())?;
+        shift(f, subquery.shift)
+    })
 }
 
-fn aggregation(f: &mut Formatter<'_>, aggregation: &Aggregation) -> fmt::Result {
-    f.write_str(aggregation.op.name())?;
-    match &aggregation.grouping {
-        Grouping::By(labels) if labels.is_empty() => {}
-        Grouping::By(labels) => write!(f, " by ({}) ", label_list(labels))?,
-        Grouping::Without(labels) => write!(f, " without ({}) ", label_list(labels))?,
-    }
-    f.write_char('(')?;
-    if let Some(param) = &aggregation.param {
-        write!(f, "{param}, ")?;
-    }
-    write!(f, "{})", aggregation.expr)
+/// What stands before an aggregation's arguments.
+pub(super) fn aggregation_head(aggregation: &Aggregation) -> impl Display {
+    fmt::from_fn(|f| {
+        f.write_str(aggregation.op.name())?;
+        match &aggregation.grouping {
+            Grouping::By(labels) if labels.is_empty() => Ok(()),
+            Grouping::By(labels) => write!(f, " by ({}) ", label_list(labels)),
+            Grouping::Without(labels) => write!(f, " without ({}) ", label_list(labels)),
+        }
+    })
 }
 
-fn binary(f: &mut Formatter<'_>, binary: &Binary) -> fmt::Result {
-    let with_bool = if binary.returns_bool { " bool" } else { "" };
-    write!(f, "{} {}{with_bool}", binary.left, binary.op.symbol())?;
-    matching(f, &binary.matching)?;
-    write!(f, " {}", binary.right)
+/// What stands between the two sides.
+pub(super) fn operator(binary: &Binary) -> impl Display {
+    fmt::from_fn(|f| {
+        let with_bool = if binary.returns_bool { " bool" } else { "" };
+        write!(f, "{}{with_bool}", binary.op.symbol())?;
+        matching(f, &binary.matching)
+    })
 }
 
 fn matching(f: &mut Formatter<'_>, matching: &Matching) -> fmt::Result {

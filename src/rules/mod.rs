@@ -11,7 +11,6 @@ pub mod group;
 pub mod manager;
 pub mod metrics;
 pub mod notify;
-pub mod outage;
 pub mod packs;
 mod shared_names;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use fedgate::promql::ast::ExprKind;
 use fedgate::promql::parse::{DEPTH_MAX, SOURCE_BYTES_MAX, parse_selector};
-use fedgate::promql::{ParseOptions, parse, place};
+use fedgate::promql::{ParseOptions, parse, place, pretty};
 
 use super::site::Site;
 use super::site::http::{self, percent_encoded};
@@ -67,16 +67,38 @@ fn the_real_prometheus_judges_every_expression_alike() {
     let judge = |source: &str, _: Option<&str>| {
         let path = format!("/api/v1/format_query?query={}", percent_encoded(source));
         let answer: serde_json::Value = serde_json::from_str(&http::get(prometheus.port, &path).1).expect("JSON");
-        let is_alike = match printed(source) {
-            // Long ones are broken in lines there.
-            Ok(form) => answer["data"].as_str().is_some_and(|theirs| theirs == form || theirs.contains('\n')),
-            Err(reason) => answer["error"].as_str().and_then(|error| error.strip_prefix(PREFIX)) == Some(&reason),
+        let ours = parse(source, &ParseOptions::default());
+        let ours = ours.map(|expr| pretty(&expr)).map_err(|fault| fault.in_source(source).to_string());
+        let is_alike = match &ours {
+            Ok(form) => answer["data"].as_str() == Some(form),
+            Err(reason) => answer["error"].as_str().and_then(|error| error.strip_prefix(PREFIX)) == Some(reason),
         };
-        (!is_alike).then(|| format!("{source}\n  {answer}\n  {:?}", printed(source)))
+        (!is_alike).then(|| format!("{source}\n  {answer}\n  {ours:?}"))
     };
     differences(GOOD, judge);
     differences(BAD, judge);
+    differences(&long_ones(), judge);
 }
+
+/// What is accepted, put together to expressions that do not fit a line.
+fn long_ones() -> String {
+    let good: Vec<String> = entries(GOOD).into_iter().map(|(source, _)| source.replace('\n', " ")).collect();
+    let middle = good.len() / 2;
+    let pairs = good.iter().zip(good[middle..].iter().chain(&good[..middle]));
+    let joined = pairs.enumerate().map(|(nth, (one, two))| match nth % 6 {
+        0 => format!("{LONG} + {one} * ({two} or {LONG})"),
+        1 => format!("-(sum by (a) ({LONG})) unless + {LONG} < bool sum({one}) ^ -{two}"),
+        2 => format!(
+            "topk(2, label_replace({LONG} or {one}, \"a\", \"b\", \"c\", \"d\")) - on (a) group_left (b) +{two}"
+        ),
+        3 => format!("max_over_time(({one} / {LONG} and +(+{two} + {LONG}))[1h:5m] offset 3m)"),
+        4 => format!("sum_over_time(rate({LONG}[5m])[1h:] @ end()) + -{one} + max_over_time({two}[1h:1m])"),
+        _ => format!("{one} - ignoring (x) {two} - {LONG} ^ {LONG} ^ {two}"),
+    });
+    joined.map(|line| line + "\n").collect()
+}
+
+const LONG: &str = "a_metric_with_a_name_that_fills_half_a_line{a=\"b\"}";
 
 #[test]
 fn experimental_functions_stand_behind_their_switch() {
@@ -123,12 +145,26 @@ fn every_node_stands_where_it_was_written() {
 fn a_source_is_bounded_in_length_and_depth() {
     let nested = |levels: usize| format!("{}a{}", "(".repeat(levels), ")".repeat(levels));
     let chained = |levels: usize| format!("a{}", " + a".repeat(levels));
-    for make in [&nested as &dyn Fn(usize) -> String, &chained] {
-        assert!(printed(&make(DEPTH_MAX - 1)).is_ok());
-        assert!(printed(&make(DEPTH_MAX + 1)).is_err_and(|text| text.contains("nests deeper than 256")));
-    }
+    let signed = |levels: usize| format!("{}a", "- ".repeat(levels));
+    let powers = |levels: usize| format!("a{}", " ^ a".repeat(levels));
+    let called = |levels: usize| format!("{}a{}", "abs(".repeat(levels), ")".repeat(levels));
+    let walked = std::thread::Builder::new().stack_size(1 << 20);
+    let all_are_walked = move || {
+        for make in [&nested as &dyn Fn(usize) -> String, &chained, &signed, &powers, &called] {
+            let deepest = make(DEPTH_MAX - 1);
+            let expr = parse(&deepest, &ParseOptions::default()).expect("it is deep, not too deep");
+            // Nothing that is done with a tree runs out of stack.
+            assert_eq!((expr.clone(), expr.to_string()), (expr.clone(), deepest.replace("- ", "-")));
+            assert!(!format!("{expr:?}").is_empty() && !pretty(&expr).is_empty());
+            assert!(printed(&make(DEPTH_MAX + 1)).is_err_and(|text| text.contains("nests deeper than 1280")));
+            // A fault at the end.
+            assert!(printed(&format!("{} $", make(DEPTH_MAX - 1))).is_err());
+        }
+    };
+    walked.spawn(all_are_walked).unwrap().join().unwrap();
+    assert!(printed(&chained(200_000)).is_err_and(|text| text.contains("expected at most 262144")));
     assert!(printed(&"-".repeat(SOURCE_BYTES_MAX - 1)).is_err(), "and not by running out of stack");
-    assert!(printed(&"a".repeat(SOURCE_BYTES_MAX + 1)).is_err_and(|text| text.contains("expected at most 65536")));
+    assert!(printed(&"a".repeat(SOURCE_BYTES_MAX + 1)).is_err_and(|text| text.contains("expected at most 262144")));
 }
 
 #[test]

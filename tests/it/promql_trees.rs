@@ -112,7 +112,9 @@ fn number() -> impl Strategy<Value = Expr> {
     let number = prop_oneof![any::<f64>(), (-1000..1000_i64).prop_map(|whole| whole as f64)];
     number.prop_map(|number| {
         let number = if number.is_nan() { 0.5 } else { number };
-        let own = node(ExprKind::Number(number));
+        // The precision of durations is theirs; what is a whole number of seconds is kept.
+        let is_duration = number > 0.0 && number < 1000.0 && number % 3.0 == 0.0;
+        let own = node(if is_duration { ExprKind::Duration(number) } else { ExprKind::Number(number) });
         if number.is_sign_negative() { node(ExprKind::Paren(Box::new(own))) } else { own }
     })
 }
@@ -130,7 +132,9 @@ fn composed(wanted: ValueType, levels: u32) -> BoxedStrategy<Expr> {
     // A number with a sign would be a number.
     let negation = expr(wanted, levels)
         .prop_map(|inner| node(ExprKind::Negation(Box::new(node(ExprKind::Paren(Box::new(inner)))))));
-    let others = prop_oneof![2 => call(wanted, levels), 2 => binary(wanted, levels), 1 => negation];
+    let plus =
+        expr(wanted, levels).prop_map(|inner| node(ExprKind::Plus(Box::new(node(ExprKind::Paren(Box::new(inner)))))));
+    let others = prop_oneof![2 => call(wanted, levels), 2 => binary(wanted, levels), 1 => negation, 1 => plus];
     match wanted {
         ValueType::Vector => prop_oneof![1 => aggregation(levels), 3 => others].boxed(),
         _ => others.boxed(),

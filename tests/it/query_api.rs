@@ -77,7 +77,7 @@ const OF_RULES: [&str; 12] = [
 ];
 
 /// Parameters of the two paths; `T` is the time of the samples.
-const QUESTIONS: [(&str, &str); 39] = [
+const QUESTIONS: [(&str, &str); 43] = [
     ("query", "query=jobs&time=T"),
     ("query", "query=seconds_total&time=T"),
     ("query", "query=sum by (state) (jobs)&time=T"),
@@ -117,6 +117,13 @@ const QUESTIONS: [(&str, &str); 39] = [
     ("query_range", "query=jobs&start=T&end=U&step=1e20"),
     ("query_range", "query=jobs&start=0&end=T&step=1m"),
     ("query_range", "query=jobs&start=T&end=U"),
+    ("format_query", "query=jobs{a=\"<b>&\"}<2"),
+    (
+        "format_query",
+        "query=sum(jobs) by (state) / on (state) group_left () (sum without (partition) (seconds_total{partition=\"x\"}) < 1)",
+    ),
+    ("format_query", "query=sum("),
+    ("format_query", "time=T"),
 ];
 
 struct Pair {
@@ -225,6 +232,12 @@ fn statuses_headers_and_bodies_are_prometheus_own() {
             let replies = pair.ask(method, path, &pair.form(parameters));
             differences.extend(difference(&format!("{method} {path}?{parameters}"), &replies));
         }
+    }
+    for operator in ["or", "+"] {
+        let chain = vec!["sum(jobs)"; 1_001].join(&format!(" {operator} "));
+        let replies = pair.ask("POST", "query", &pair.form(&format!("query={chain}&time=T")));
+        assert_eq!(replies[0].status, 200, "{}", text(&replies[0]));
+        differences.extend(difference(&format!("1,000 {operator}"), &replies));
     }
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
     rules_and_alerts_are_shown_alike(&pair);

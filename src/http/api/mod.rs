@@ -6,6 +6,7 @@
 
 mod envelope;
 mod evaluate;
+mod format;
 mod json;
 pub mod params;
 mod query;

@@ -18,6 +18,7 @@ use axum::routing::any;
 
 use super::envelope::{ApiError, ErrorKind, JSON};
 use super::evaluate::evaluate;
+use super::format;
 use super::params::{Params, QueryRequest};
 use super::values::Answer;
 use crate::http::readers::{Readers, encoding_of, header_of, other_method};
@@ -25,7 +26,8 @@ use crate::http::render::{PageBody, Piece, Progress, respond};
 use crate::promql::{Engine, ParseOptions, Plans, SelectionCache, StoreSource};
 use crate::runtime::{CpuPool, clock};
 
-const ALLOWED: &str = "GET, POST, OPTIONS";
+/// Of the routes here and of `format_query`.
+pub(super) const ALLOWED: &str = "GET, POST, OPTIONS";
 /// The key under which queries take their turn on the pool for evaluations.
 const TURN: &str = "queries";
 /// Samples that are written as one piece of an answer.
@@ -42,7 +44,7 @@ pub struct QueryOptions {
     pub timeout: Duration,
 }
 
-/// State of the two routes.
+/// State of the routes.
 pub struct Queries {
     /// The views that are evaluated over, and the threads that write answers.
     pub readers: Arc<Readers>,
@@ -62,10 +64,10 @@ impl Queries {
     }
 }
 
-/// The routes.
+/// The routes: queries, and `format_query`.
 pub fn routes(queries: Arc<Queries>) -> Router {
     let router = Router::new().route("/api/v1/query", any(instant)).route("/api/v1/query_range", any(range));
-    router.with_state(queries)
+    router.route("/api/v1/format_query", any(format::format)).with_state(queries)
 }
 
 async fn instant(

@@ -1,7 +1,7 @@
 //! The parser's tree beside the tokens, made one: typed, checked, every node with its place.
 //!
 //! The tree is walked in the order of the source and takes its tokens on the way, so at the end none may be left. A sign
-//! before a number belongs to the number; a plus before anything else says nothing, and the parser drops it.
+//! before a number belongs to the number; a plus before anything else is dropped by the parser, and found again here.
 
 use promql_parser::parser::{self, Expr as Parsed};
 
@@ -14,6 +14,7 @@ use crate::promql::ast::{
     ValueType, VectorSelector,
 };
 use crate::promql::function::Function;
+use crate::promql::stack::with_room;
 
 /// Makes the tree that is evaluated.
 pub(super) fn lower(parsed: &Parsed, tokens: &Tokens<'_>, options: ParseOptions) -> Result<Expr, ParseError> {
@@ -32,16 +33,21 @@ struct Lowering<'t, 's> {
 
 impl Lowering<'_, '_> {
     fn expr(&mut self, parsed: &Parsed) -> Result<Expr, ParseError> {
+        with_room(|| self.signed(parsed))
+    }
+
+    fn signed(&mut self, parsed: &Parsed) -> Result<Expr, ParseError> {
         if let Parsed::NumberLiteral(_) = parsed {
             return self.number();
         }
         let start = self.cursor.peek().span.start;
-        if !self.cursor.take(Kind::Operator(BinaryOp::Add)) {
+        if binds_looser_than_a_sign(parsed) || !self.cursor.take(Kind::Operator(BinaryOp::Add)) {
             return self.unsigned(parsed);
         }
         let operand = self.expr(parsed)?;
-        check::sign(typed(&operand), self.cursor.since(start))?;
-        Ok(operand)
+        let span = self.cursor.since(start);
+        check::sign(typed(&operand), span)?;
+        Ok(Expr { kind: ExprKind::Plus(Box::new(operand)), span })
     }
 
     fn unsigned(&mut self, parsed: &Parsed) -> Result<Expr, ParseError> {
@@ -68,8 +74,11 @@ impl Lowering<'_, '_> {
 
     fn number(&mut self) -> Result<Expr, ParseError> {
         let start = self.cursor.peek().span.start;
-        let number = self.cursor.sign() * self.cursor.number()?;
-        Ok(Expr { kind: ExprKind::Number(number), span: self.cursor.since(start) })
+        let sign = self.cursor.sign();
+        let is_duration = self.cursor.peek().kind == Kind::Duration;
+        let number = sign * self.cursor.number()?;
+        let kind = if is_duration { ExprKind::Duration(number) } else { ExprKind::Number(number) };
+        Ok(Expr { kind, span: self.cursor.since(start) })
     }
 
     /// What stands behind a minus.
@@ -174,6 +183,11 @@ impl Lowering<'_, '_> {
         let binary = Binary { op, returns_bool: modifiers.returns_bool, matching, left, right };
         Ok(Expr { kind: ExprKind::Binary(Box::new(binary)), span })
     }
+}
+
+/// The sign before it belongs to its left side.
+fn binds_looser_than_a_sign(parsed: &Parsed) -> bool {
+    matches!(parsed, Parsed::Binary(binary) if binary.op.id() != parser::token::T_POW)
 }
 
 fn typed(expr: &Expr) -> Typed {

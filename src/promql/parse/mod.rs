@@ -22,16 +22,21 @@ use std::fmt;
 use promql_parser::parser;
 
 use super::ast::{Expr, Span};
+use super::stack::with_room_for;
 use crate::model::Matcher;
 use cursor::Cursor;
 pub(crate) use quote::quote;
 use token::{Kind, Tokens};
 
 /// Bytes of one expression; far beyond what a person or a rule writes.
-pub const SOURCE_BYTES_MAX: usize = 64 << 10;
+pub const SOURCE_BYTES_MAX: usize = 256 << 10;
 
-/// How deep an expression may nest, operators of a chain counted: each is a level of the tree.
-pub const DEPTH_MAX: usize = 256;
+/// How deep an expression may nest, operators of a chain counted: each is a level of the tree. Some rule files have chains of a
+/// thousand `or`, written by programs; what is derived for trees takes at most half a KiB of the stack a level.
+pub const DEPTH_MAX: usize = 1_280;
+
+/// What the parser and its tree take of the stack a level, at most.
+const LEVEL_BYTES: usize = 4 << 10;
 
 /// What may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,14 +80,18 @@ pub fn place(source: &str, offset: u32) -> (usize, usize) {
 /// Reads an expression.
 pub fn parse(source: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     let tokens = tokens_of(source)?;
-    depth_is_bounded(&tokens)?;
+    let depth = depth_of(&tokens)?;
+    with_room_for(depth, LEVEL_BYTES, || parse_tokens(&tokens, *options))
+}
+
+fn parse_tokens(tokens: &Tokens<'_>, options: ParseOptions) -> Result<Expr, ParseError> {
     let parsed = match &tokens.fault {
-        None => parser::parse(&spell::spell(&tokens)),
+        None => parser::parse(&spell::spell(tokens)),
         Some(fault) => Err(fault.text.clone()),
     };
     match parsed {
-        Ok(parsed) => lower::lower(&parsed, &tokens, *options),
-        Err(reason) => Err(fault::find(&tokens, *options, reason)),
+        Ok(parsed) => lower::lower(&parsed, tokens, options),
+        Err(reason) => Err(fault::find(tokens, options, reason)),
     }
 }
 
@@ -108,9 +117,9 @@ fn tokens_of(source: &str) -> Result<Tokens<'_>, ParseError> {
 }
 
 /// Counts what could become levels of the tree, before there is one.
-fn depth_is_bounded(tokens: &Tokens<'_>) -> Result<(), ParseError> {
+fn depth_of(tokens: &Tokens<'_>) -> Result<usize, ParseError> {
     // Operators and brackets of the group that is open, and of those around it; and the deepest group within each.
-    let mut groups = vec![(0, 0)];
+    let (mut groups, mut deepest_at_all) = (vec![(0, 0)], 0);
     for token in &tokens.list {
         match token.kind {
             Kind::LeftParen => groups.push((1, 0)),
@@ -131,6 +140,7 @@ fn depth_is_bounded(tokens: &Tokens<'_>) -> Result<(), ParseError> {
         if depth > DEPTH_MAX {
             return Err(refused(token.span, format!("expression nests deeper than {DEPTH_MAX} levels")));
         }
+        deepest_at_all = depth.max(deepest_at_all);
     }
-    Ok(())
+    Ok(deepest_at_all)
 }
