@@ -192,7 +192,10 @@ fn what_is_not_a_log_of_this_role_and_version_is_refused_untouched() {
     drop(journal);
     let try_open = |role| {
         let error = Journal::open(Arc::new(DiskFiles), dir.path(), Options { role, ..options(1) }, NOW).err();
-        error.expect("it is refused").to_string()
+        let error = error.expect("it is refused").to_string();
+        let checked = Journal::check(&DiskFiles, dir.path(), role).unwrap_err();
+        assert_eq!(checked.to_string(), error, "a check says what opening would");
+        error
     };
     let segment = dir.path().join("00000000000000000000.seg");
     let bytes = fs::read(&segment).unwrap();
@@ -217,4 +220,14 @@ fn what_is_not_a_log_of_this_role_and_version_is_refused_untouched() {
     let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["00000000000000000000.seg", "LOCK", "letters.txt"]);
+}
+
+#[test]
+fn a_check_changes_nothing_and_needs_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    Journal::check(&DiskFiles, &path, Role::Frames).unwrap();
+    assert!(!path.exists());
+    let _in_use = open(&path, 1 << 20);
+    Journal::check(&DiskFiles, &path, Role::Frames).unwrap();
 }
