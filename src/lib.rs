@@ -20,6 +20,8 @@ pub mod journal;
 
 pub mod store;
 
+pub mod wal;
+
 pub mod promql;
 pub mod tls;
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The order of `src/lib.rs`: each module may import those before it and itself.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "model",
     "config",
     "telemetry",
@@ -16,6 +16,7 @@ const ORDER: [&str; 21] = [
     "snapshot",
     "journal",
     "store",
+    "wal",
     "promql",
     "tls",
     "net",

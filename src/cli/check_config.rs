@@ -8,12 +8,14 @@ use std::process::ExitCode;
 
 use super::gateway::reload::external_url;
 use super::{counted, print};
-use crate::config::{self, CollectorConfig, Fault, Faults, GatewayConfig, Loaded, Role};
+use crate::config::{self, CollectorConfig, Fault, Faults, GatewayConfig, Loaded, Role, TlsClientConfig};
 use crate::http::auth::Access;
 use crate::http::selectors::parse_selector;
+use crate::journal::{self, DiskFiles, Journal};
 use crate::rules::{manager, packs};
 use crate::runtime::clock;
 use crate::tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
+use crate::wal;
 
 /// Which files to check.
 #[derive(Debug, clap::Args)]
@@ -88,15 +90,30 @@ impl Found<'_> {
 }
 
 fn try_collector(config: &CollectorConfig, found: &mut Found<'_>) {
-    let keys = ["push", "tls_config"];
-    if let Some(tls) = found.take(&keys, ClientTls::read(&ClientFiles::of_push(&config.push.tls_config)))
-        && let Err(outdated) = tls.check_validity(clock::now())
-    {
-        found.warnings.push(config::place_fault(found.file, &keys, outdated.to_string()));
+    try_push_tls(&["push", "tls_config"], &config.push.tls_config, found);
+    for (nth, further) in config.push.urls.iter().enumerate() {
+        if let Some(tls) = &further.tls_config {
+            try_push_tls(&["push", "urls", &nth.to_string(), "tls_config"], tls, found);
+        }
+    }
+    if let Some(dir) = &config.spool.dir {
+        found.take(&["spool", "dir"], Journal::check(&DiskFiles, dir, journal::Role::Spool));
     }
     for (nth, job) in config.scrape_configs.iter().enumerate() {
         let tls = ClientTls::read(&ClientFiles::of(&job.tls_config, job.enable_http2));
         found.take(&["scrape_configs", &nth.to_string(), "tls_config"], tls);
+    }
+}
+
+/// A section that no gateway is reached by is left out by whoever writes only `push.urls`.
+fn try_push_tls(keys: &[&str], tls: &TlsClientConfig, found: &mut Found<'_>) {
+    if tls.cert_file.is_none() && tls.ca_file.is_none() {
+        return;
+    }
+    if let Some(tls) = found.take(keys, ClientTls::read(&ClientFiles::of_push(tls)))
+        && let Err(outdated) = tls.check_validity(clock::now())
+    {
+        found.warnings.push(config::place_fault(found.file, keys, outdated.to_string()));
     }
 }
 
@@ -114,6 +131,9 @@ fn try_gateway(config: &GatewayConfig, found: &mut Found<'_>) {
         for (nth, one) in series.iter().enumerate() {
             found.take(&["history", key, &nth.to_string(), "match"], parse_selector(&one.selector));
         }
+    }
+    if let Some(dir) = &config.journal.dir {
+        found.take(&["journal", "dir"], wal::check(dir));
     }
     try_rules(config, found);
 }

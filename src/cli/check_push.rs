@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::print;
-use crate::config::{Faults, load_collector};
+use crate::config::{CollectorConfig, Faults, load_collector};
+use crate::journal::{DiskFiles, Journal, Role};
 use crate::runtime::block_on;
 
 /// Go the collector's way to its gateway step by step, and say what to fix.
@@ -59,13 +60,41 @@ fn walk(file: &Path) -> Result<(), Failed> {
         tell(mark, told.step, &told.found, told.advice.as_deref().map(|advice| ("better:", advice)));
     };
     say(Told::fine("configuration", file.display().to_string()));
-    let all = block_on(1, steps::walk(&loaded.config.push, &mut say));
+    let all = block_on(1, walk_all(&loaded.config, &mut say));
     let unable = |fault: std::io::Error| Failed {
         step: "system",
         found: fault.to_string(),
         fix: "threads and sockets are short on this machine".to_owned(),
     };
     all.map_err(unable)?
+}
+
+/// The spool, then the way to each gateway; one that cannot be reached does not keep the others from being tried.
+async fn walk_all(config: &CollectorConfig, say: &mut (dyn FnMut(Told) + Send)) -> Result<(), Failed> {
+    if let Some(dir) = &config.spool.dir {
+        let fix = "spool.dir must be a directory that this fedgate's collector alone writes";
+        Journal::check(&DiskFiles, dir, Role::Spool).map_err(|fault| Failed {
+            step: "spool",
+            found: fault.to_string(),
+            fix: fix.to_owned(),
+        })?;
+        say(Told::fine("spool", dir.display().to_string()));
+    }
+    let gateways = config.push.gateways();
+    if let [gateway] = &gateways[..] {
+        return steps::walk(gateway, say).await;
+    }
+    let mut unreached = 0;
+    for gateway in &gateways {
+        say(Told::fine("gateway", gateway.url.to_string()));
+        if let Err(Failed { step, found, fix }) = steps::walk(gateway, say).await {
+            tell("FAILED", step, &found, Some(("to fix:", &fix)));
+            unreached += 1;
+        }
+    }
+    let found = format!("{unreached} of {} cannot be pushed to", gateways.len());
+    let fix = "what failed stands above".to_owned();
+    if unreached == 0 { Ok(()) } else { Err(Failed { step: "gateways", found, fix }) }
 }
 
 fn bad_configuration(file: &Path, Faults(faults): &Faults) -> Failed {

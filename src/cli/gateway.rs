@@ -1,6 +1,7 @@
 //! `fedgate gateway`: the command; the role itself is assembled in [`role`].
 
 mod history;
+mod journal;
 pub(super) mod reload;
 pub mod role;
 

@@ -12,6 +12,7 @@ use crate::http::Routes;
 use crate::http::auth::AccessError;
 use crate::http::reload::ReloadRequest;
 use crate::net::{BindError, Server, ServerCounts};
+use crate::push::spool::SpoolError;
 use crate::push::transport::TransportError;
 use crate::runtime::{CpuPool, Shutdown, Tasks, clock, shutdown, signals};
 use crate::scrape::ManagerError;
@@ -20,6 +21,7 @@ use crate::telemetry::gateway::ReloadMetrics;
 use crate::telemetry::{Kind, Registry};
 use crate::tls::ca::CaError;
 use crate::tls::{ServerTls, TlsError};
+use crate::wal::WalError;
 
 /// Where a configuration came from, so that it can be read again.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub enum StartError {
     /// The way to the gateway cannot be prepared.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// What earlier processes left in the spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// A scrape job cannot be prepared.
     #[error(transparent)]
     Scraping(#[from] ManagerError),
@@ -60,6 +65,12 @@ pub enum StartError {
     /// A rule file, or where alerts go, cannot be used.
     #[error("{0}")]
     Rules(String),
+    /// The journal's directory cannot be used.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The journal cannot be read.
+    #[error("{0}")]
+    Journal(String),
     /// The system gives no threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),

@@ -113,6 +113,13 @@ pub struct RulesConfig {
     /// How long an alert that was sent is not sent again. Default 1m.
     #[serde(with = "duration")]
     pub resend_delay: Duration,
+    /// After a longer outage of the gateway alerts are pending anew, as after Prometheus's flag of this name. Default 1h.
+    #[serde(with = "duration")]
+    pub for_outage_tolerance: Duration,
+    /// An alert goes on pending, where it did before the outage, if its `for` is not below this; and is pending so long at least
+    /// before it fires. As Prometheus's flag of this name. Default 10m.
+    #[serde(with = "duration")]
+    pub for_grace_period: Duration,
     /// Whether evaluations wait for the clusters' snapshots of their time.
     pub freshness: FreshnessConfig,
     /// What a node's state adds to its health score in the rule packs. Default idle 1, allocated 0.8, mixed 0.6, drain and
@@ -146,6 +153,8 @@ impl Default for RulesConfig {
     fn default() -> Self {
         RulesConfig {
             resend_delay: Duration::from_secs(60),
+            for_outage_tolerance: Duration::from_secs(3600),
+            for_grace_period: Duration::from_secs(600),
             freshness: FreshnessConfig::default(),
             health_weights: BTreeMap::new(),
         }

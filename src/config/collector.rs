@@ -7,6 +7,7 @@ use url::Url;
 
 use super::client::TlsClientConfig;
 use super::scrape::{ScrapeConfig, ScrapeProtocol};
+use super::spool::SpoolConfig;
 use super::text::{ByteSize, LabelMap, UrlText, duration};
 
 /// Where a gateway takes in pushes, if `push.url` does not say.
@@ -22,6 +23,8 @@ pub struct CollectorConfig {
     pub scrape_configs: Vec<ScrapeConfig>,
     /// Where snapshots go.
     pub push: PushClientConfig,
+    /// What could not be delivered yet.
+    pub spool: SpoolConfig,
     /// The collector's own pages.
     pub http: CollectorHttpConfig,
     /// Bounds on what it scrapes.
@@ -80,8 +83,10 @@ impl Default for ScrapeGlobal {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PushClientConfig {
-    /// The gateway's push listener, `https://HOST:9491`; the path defaults to `/v1/push`. Required.
+    /// The gateway's push listener, `https://HOST:9491`; the path defaults to `/v1/push`. Required, here or in `urls`.
     pub url: UrlText,
+    /// Further gateways that get the same, each at its own pace. Default none.
+    pub urls: Vec<PushUrlConfig>,
     /// CA, client certificate and key. All three are required; always TLS 1.3.
     pub tls_config: TlsClientConfig,
     /// Proxy that the connection goes through by CONNECT: `http://HOST:PORT`. Default none.
@@ -92,19 +97,36 @@ pub struct PushClientConfig {
     /// When an unanswered push is given up and sent again. Default 30s.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// Frames kept in memory while the gateway cannot be reached; beyond it the oldest go, counted. Default 64MB.
+    /// Frames kept in memory for each gateway that cannot be reached; beyond it they are read from the spool, and without one the
+    /// oldest go, counted. Default 64MB.
     pub queue_bytes_max: ByteSize,
     /// Largest request body. Default 8MB.
     pub body_bytes_max: ByteSize,
     /// Longest pause between two tries. Default 30s.
     #[serde(with = "duration")]
     pub backoff_max: Duration,
+    /// What the backlog of an outage may take of the line to each gateway; the newest state travels beside it. More than what comes
+    /// anew, or it never ends. Default 0: no bound.
+    pub backlog_bytes_per_second: ByteSize,
+}
+
+/// One more gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PushUrlConfig {
+    /// Its push listener, as `push.url`. Required.
+    pub url: UrlText,
+    /// As `push.tls_config`, which is the default.
+    pub tls_config: Option<TlsClientConfig>,
+    /// As `push.proxy_url`, which is the default.
+    pub proxy_url: Option<UrlText>,
 }
 
 impl Default for PushClientConfig {
     fn default() -> Self {
         PushClientConfig {
             url: UrlText::default(),
+            urls: Vec::new(),
             tls_config: TlsClientConfig::default(),
             proxy_url: None,
             tick: Duration::from_secs(15),
@@ -112,18 +134,36 @@ impl Default for PushClientConfig {
             queue_bytes_max: ByteSize::mib(64),
             body_bytes_max: ByteSize::mib(8),
             backoff_max: Duration::from_secs(30),
+            backlog_bytes_per_second: ByteSize(0),
         }
     }
 }
 
 impl PushClientConfig {
     fn complete(&mut self) {
-        if let Ok(mut url) = Url::parse(&self.url)
-            && url.path() == "/"
-        {
-            url.set_path(PUSH_PATH);
-            self.url = UrlText::from(String::from(url));
-        }
+        complete_url(&mut self.url);
+        self.urls.iter_mut().for_each(|further| complete_url(&mut further.url));
+    }
+
+    /// The way to each gateway, as if it were the only one.
+    pub fn gateways(&self) -> Vec<PushClientConfig> {
+        let alone = PushClientConfig { urls: Vec::new(), ..self.clone() };
+        let further = self.urls.iter().map(|further| PushClientConfig {
+            url: further.url.clone(),
+            tls_config: further.tls_config.clone().unwrap_or_else(|| self.tls_config.clone()),
+            proxy_url: further.proxy_url.clone().or_else(|| self.proxy_url.clone()),
+            ..alone.clone()
+        });
+        Some(alone.clone()).filter(|alone| !alone.url.is_empty()).into_iter().chain(further).collect()
+    }
+}
+
+fn complete_url(text: &mut UrlText) {
+    if let Ok(mut url) = Url::parse(text)
+        && url.path() == "/"
+    {
+        url.set_path(PUSH_PATH);
+        *text = UrlText::from(String::from(url));
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::alerting::{AlertingConfig, RulesConfig};
 use super::history::HistoryConfig;
 use super::inventory::ClusterConfig;
+use super::journal::JournalConfig;
 use super::listener::ListenerTlsConfig;
 use super::remote_write::RemoteWriteConfig;
 use super::text::{ByteSize, LabelMap, Secret, UrlText, duration};
@@ -38,6 +39,8 @@ pub struct GatewayConfig {
     pub history: HistoryConfig,
     /// Databases that are sent everything. Default none.
     pub remote_write: Vec<RemoteWriteConfig>,
+    /// Where what was acknowledged outlives the process.
+    pub journal: JournalConfig,
     /// Bounds over all clusters.
     pub limits: GatewayLimits,
 }

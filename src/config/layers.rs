@@ -225,6 +225,8 @@ mod tests {
             (collector, keys_of::<CollectorConfig>()),
             (collector, keys_of::<ScrapeGlobal>()),
             (collector, keys_of::<PushClientConfig>()),
+            (collector, keys_of::<PushUrlConfig>()),
+            (collector, keys_of::<SpoolConfig>()),
             (collector, keys_of::<ScrapeConfig>()),
             (collector, keys_of::<CollectorHttpConfig>()),
             (collector, keys_of::<CollectorLimits>()),
@@ -241,6 +243,8 @@ mod tests {
             (gateway, keys_of::<MetricsPageConfig>()),
             (gateway, keys_of::<FederateConfig>()),
             (gateway, keys_of::<QueryConfig>()),
+            (gateway, keys_of::<RulesConfig>()),
+            (gateway, keys_of::<JournalConfig>()),
             (gateway, keys_of::<GatewayLimits>()),
         ];
         for (example, keys) in sections {

@@ -55,7 +55,9 @@ pub fn role_of(file: &Path) -> Result<Role, Faults> {
     let source = read_source(file)?;
     let tree = parse(file, &source)?;
     let has = |path: &[&str]| tree.find(path).1 == path.len();
-    let collector = [&["scrape_configs"][..], &["push", "url"], &["global", "scrape_interval"]].into_iter().any(has);
+    let collector = [&["scrape_configs"][..], &["push", "url"], &["push", "urls"], &["global", "scrape_interval"]]
+        .into_iter()
+        .any(has);
     let gateway = [&["push", "clusters"][..], &["push", "listen"], &["http", "federate"]].into_iter().any(has);
     match (collector, gateway) {
         (true, false) => Ok(Role::Collector),

@@ -17,6 +17,7 @@ mod gateway;
 mod groups;
 mod history;
 mod inventory;
+mod journal;
 mod layers;
 mod listener;
 mod load;
@@ -25,13 +26,16 @@ mod remote_write;
 mod report;
 mod scalar;
 mod scrape;
+mod spool;
 mod text;
 mod tree;
 
 pub use alerting::{AlertingConfig, AlertmanagerApi, AlertmanagerConfig, FreshnessConfig, RulesConfig, Weight};
 pub use check::{ListenError, parse_listen};
 pub use client::{Authorization, BasicAuth, HttpClientConfig, TlsClientConfig, TlsVersion};
-pub use collector::{CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, ScrapeGlobal};
+pub use collector::{
+    CollectorConfig, CollectorHttpConfig, CollectorLimits, PushClientConfig, PushUrlConfig, ScrapeGlobal,
+};
 pub use fault::{Fault, Faults, Place};
 pub use gateway::{
     FederateConfig, GatewayConfig, GatewayGlobal, GatewayHttpConfig, GatewayLimits, MetricsPageConfig, PushLimits,
@@ -40,6 +44,7 @@ pub use gateway::{
 pub use groups::parse_static_configs;
 pub use history::{HistoryConfig, HistorySeries};
 pub use inventory::{ClusterConfig, ClusterLimits, Maintenance, OnLabelConflict};
+pub use journal::{JournalConfig, JournalDurability, JournalFull};
 pub use layers::Environment;
 pub use listener::{ClientAuthType, ListenerTlsConfig};
 pub use load::{
@@ -50,4 +55,5 @@ pub use relabel::{RelabelAction, RelabelConfig};
 pub use remote_write::{MetadataConfig, ProtobufMessage, QueueConfig, RemoteWriteConfig};
 pub use report::At;
 pub use scrape::{FileSdConfig, HttpHeader, HttpSdConfig, Params, Scheme, ScrapeConfig, ScrapeProtocol, StaticConfig};
-pub use text::{ByteSize, LabelMap, Secret, UrlText};
+pub use spool::SpoolConfig;
+pub use text::{ByteSize, LabelMap, Ratio, Secret, UrlText};

@@ -158,6 +158,37 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A share of a whole, from 0 to 1; kept in millionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio(u32);
+
+impl Ratio {
+    /// So many thousandths.
+    pub const fn per_mille(count: u32) -> Ratio {
+        Ratio(count * 1000)
+    }
+
+    /// As a number.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+}
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ratio, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        let is_share = (0.0..=1.0).contains(&number);
+        let share = is_share.then(|| Ratio((number * 1e6).round() as u32));
+        share.ok_or_else(|| D::Error::custom(format!("found {number}, expected 0 to 1")))
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_f64().fmt(f)
+    }
+}
+
 /// `#[serde(with)]` for a duration as Prometheus writes it.
 pub(super) mod duration {
     use super::*;

@@ -92,10 +92,11 @@ struct TargetEntry {
 
 async fn targets(State(pages): State<OwnPages>) -> Response {
     let push = pages.push.read();
+    let faults: Vec<String> = push.faults.iter().map(|(gateway, fault)| format!("{gateway}: {fault}")).collect();
     let page = TargetsPage {
         push: PushEntry {
             last_acknowledged_ms: push.acknowledged.map(|time| time.as_millis()),
-            last_error: push.fault,
+            last_error: (!faults.is_empty()).then(|| faults.join("; ")),
         },
         targets: pages.manager.targets().into_iter().map(entry).collect(),
         faults: pages.manager.target_faults().iter().map(TargetFault::to_string).collect(),

@@ -4,12 +4,14 @@
 //! every cluster back within one push of its collectors, so a page that comes a few seconds later is whole, and the reader
 //! notices nothing of the restart. Who does not say how long it waits is answered at once, with what there is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
 use super::health::Awaited;
 use super::readers::SCRAPE_TIMEOUT;
@@ -25,6 +27,18 @@ const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// Lets scrapers of `routes` wait while something is awaited.
 pub fn when_whole(routes: Routes, awaited: Awaited) -> Routes {
     routes.layer(axum::middleware::from_fn_with_state(awaited, wait))
+}
+
+/// Refuses readers of `routes` while the gateway reads its journal: half of a site on a page would end the other half's series.
+pub fn when_restored(routes: Routes, is_restored: Arc<AtomicBool>) -> Routes {
+    routes.layer(axum::middleware::from_fn_with_state(is_restored, refuse))
+}
+
+async fn refuse(State(is_restored): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
+    match is_restored.load(Ordering::Acquire) {
+        true => next.run(request).await,
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the journal is being read\n").into_response(),
+    }
 }
 
 async fn wait(State(awaited): State<Awaited>, request: Request, next: Next) -> Response {
@@ -48,8 +62,6 @@ fn patience_of(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::body::Body;
     use axum::routing::get;
     use tower::ServiceExt as _;

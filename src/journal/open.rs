@@ -13,7 +13,7 @@ use super::buffer::{Break, Buffer};
 use super::cursor::{Cursors, Saved};
 use super::directory::{Contents, LOCK, OpenError, at, inspect, segment_name};
 use super::files::Files;
-use super::format::{Position, SEGMENT_HEADER_BYTES};
+use super::format::{Position, Role, SEGMENT_HEADER_BYTES};
 use super::log::{Log, Shared, State, Statistics, Wishes};
 use super::scan::{Cause, Found, Lost, Scan};
 use super::segments::{SegmentFile, Segments};
@@ -39,6 +39,11 @@ struct Tail {
 }
 
 impl Journal {
+    /// Says what [`Journal::open`] would refuse, and changes nothing. Another process in the directory is no fault here.
+    pub fn check(files: &dyn Files, dir: &Path, role: Role) -> Result<(), OpenError> {
+        inspect(files, dir, role).map(|_| ())
+    }
+
     /// Opens the log in `dir`, making the directory if it is not there, and keeps every other process out of it.
     pub fn open(
         files: Arc<dyn Files>,

@@ -52,6 +52,8 @@ pub struct Journal {
     synced: Position,
     /// How far the pending bytes were written to the active file.
     written: Position,
+    /// A file was removed, and the directory could not be synced.
+    removal_unsynced: bool,
     _lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -69,7 +71,16 @@ impl Journal {
         breaks: Vec<Break>,
         lock: Box<dyn Any + Send + Sync>,
     ) -> Journal {
-        Journal { log, active, pending: Vec::new(), breaks, synced: end, written: end, _lock: lock }
+        Journal {
+            log,
+            active,
+            pending: Vec::new(),
+            breaks,
+            synced: end,
+            written: end,
+            removal_unsynced: false,
+            _lock: lock,
+        }
     }
 
     /// The side of everybody else.
@@ -122,21 +133,36 @@ impl Journal {
         Ok(segments)
     }
 
-    fn drop_segment(&self, segment: &Segment) -> Result<(), DropError> {
-        let shared = &self.log.0;
-        let files = shared.lock().segments.files_of(segment);
+    fn drop_segment(&mut self, segment: &Segment) -> Result<(), DropError> {
+        let files = self.log.0.lock().segments.files_of(segment);
         for first in files {
-            let path = shared.dir.join(segment_name(first));
-            match shared.files.remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(DropError { path, source }),
-                _ => shared.lock().segments.remove(first),
-            }
-            // One by one: an older file never outlives a newer one.
-            shared.files.sync_dir(&shared.dir).map_err(|source| DropError { path, source })?;
+            self.drop_file(first)?;
         }
-        let mut state = shared.lock();
+        let mut state = self.log.0.lock();
         state.statistics.segments_dropped += 1;
         state.statistics.bytes_dropped += segment.bytes;
+        Ok(())
+    }
+
+    /// Removes a file, durably before the next one and after the one before: so an older one never outlives a newer one.
+    fn drop_file(&mut self, first: Position) -> Result<(), DropError> {
+        self.sync_removals(first)?;
+        let (shared, path) = (&self.log.0, self.path(first));
+        match shared.files.remove(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(DropError { path, source }),
+            _ => shared.lock().segments.remove(first),
+        }
+        self.removal_unsynced = true;
+        self.sync_removals(first)
+    }
+
+    fn sync_removals(&mut self, first: Position) -> Result<(), DropError> {
+        if self.removal_unsynced {
+            let shared = &self.log.0;
+            let synced = shared.files.sync_dir(&shared.dir);
+            synced.map_err(|source| DropError { path: self.path(first), source })?;
+            self.removal_unsynced = false;
+        }
         Ok(())
     }
 

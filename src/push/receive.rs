@@ -4,6 +4,10 @@
 //! the body is, then frame by frame its checksum and its place in the stream. The frames of a body are applied in their
 //! order until one cannot be; what was applied stays. Whatever is refused is counted by cluster and reason, and nothing
 //! is allocated for a frame before its length, checksum and announced size were found right.
+//!
+//! With a journal the order is: room in its buffer, the store, the buffer, and the verdict when that is on the disk. While there is
+//! no room, or the disk refuses, the answer is 503 and the collector keeps what it has; frames that only run ahead of a backlog
+//! are never kept and are taken all the same, so that readers see the present.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +17,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::protocol::{IdentityAnswer, MISSING_SCHEMAS_MAX, Verdict, versions};
 use super::rate::Rates;
+use crate::journal::{Position, Reserved, TooLarge};
 use crate::model::Timestamp;
 use crate::runtime::{CpuPool, PoolError, clock};
 use crate::snapshot::{ApplyError, Frame, FrameError, FrameLimits, StreamId};
-use crate::store::{Accepted, Arrival, Inventory, Membership, Refusal, Store};
+use crate::store::{Accepted, Arrival, Inventory, Membership, Refusal, Store, Taken};
 use crate::telemetry::{GatewayMetrics, Repeats};
 use crate::tls::Identity;
+use crate::wal::{FrameLog, NoRoom, NotDurable, is_kept};
 
 /// When a gateway that is full wants to be asked again.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -64,6 +70,26 @@ struct Stop {
     verdict: Verdict,
 }
 
+/// What became of a body, before it is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the collector is told, once all before `safe_after` is safe.
+    pub verdict: Verdict,
+    /// The last record of the journal that the verdict speaks of.
+    pub safe_after: Option<Position>,
+}
+
+/// A body on its way through the store.
+#[derive(Default)]
+struct Progress {
+    acked: u64,
+    samples: u64,
+    stream: Option<StreamId>,
+    /// In the journal's buffer; taken when the first frame comes that is kept.
+    room: Option<Reserved>,
+    written: Option<Position>,
+}
+
 /// Takes pushes.
 pub struct Receiver {
     store: Arc<Store>,
@@ -74,6 +100,8 @@ pub struct Receiver {
     /// Permits of [`PERMIT_BYTES`]; a body holds its own from before it is read until its verdict.
     bodies: Arc<Semaphore>,
     repeats: Repeats,
+    /// Where frames are kept before they are acknowledged.
+    journal: Option<FrameLog>,
 }
 
 impl Receiver {
@@ -81,7 +109,12 @@ impl Receiver {
     pub fn new(store: Arc<Store>, pool: CpuPool, metrics: GatewayMetrics, limits: BodyLimits) -> Receiver {
         let repeats = Repeats::every(LOG_INTERVAL);
         let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(limits.bytes_max).div_ceil(PERMIT_BYTES)));
-        Receiver { store, pool, metrics, rates: Rates::default(), limits, bodies, repeats }
+        Receiver { store, pool, metrics, rates: Rates::default(), limits, bodies, repeats, journal: None }
+    }
+
+    /// Acknowledges nothing before it stands in this journal.
+    pub fn journalling(self, journal: Option<FrameLog>) -> Receiver {
+        Receiver { journal, ..self }
     }
 
     /// Bounds of one body.
@@ -162,7 +195,7 @@ impl Receiver {
         }
     }
 
-    /// Applies a body, in the cluster's turn.
+    /// Applies a body, in the cluster's turn, and waits until it is safe.
     pub async fn receive(self: &Arc<Self>, pusher: Pusher, body: Bytes) -> Verdict {
         let began = clock::monotonic();
         let key: Arc<str> = Arc::from(pusher.cluster());
@@ -170,7 +203,7 @@ impl Receiver {
         let receiver = self.clone();
         let job = move || receiver.apply(&pusher, &body, clock::now(), clock::monotonic());
         let verdict = match self.pool.run(&key, job).await {
-            Ok(verdict) => verdict,
+            Ok(outcome) => self.when_safe(&cluster, outcome).await,
             Err(error) => {
                 let reason = if error == PoolError::Full { "busy" } else { "panic" };
                 self.refused(&cluster, reason, &error.to_string());
@@ -181,8 +214,20 @@ impl Receiver {
         verdict
     }
 
+    /// The verdict of an outcome, when it may be told.
+    async fn when_safe(&self, cluster: &str, outcome: Outcome) -> Verdict {
+        let (Some(journal), Some(position)) = (&self.journal, outcome.safe_after) else { return outcome.verdict };
+        match journal.wait(position).await {
+            Ok(()) => outcome.verdict,
+            Err(fault @ (NotDurable::Disk(_) | NotDurable::Closed)) => {
+                self.refused(cluster, "journal_failed", &fault.to_string());
+                Verdict::Busy { retry_after: BUSY_WAIT }
+            }
+        }
+    }
+
     /// Applies a body at this moment.
-    pub fn apply(&self, pusher: &Pusher, body: &[u8], wall: Timestamp, monotonic: Instant) -> Verdict {
+    pub fn apply(&self, pusher: &Pusher, body: &[u8], wall: Timestamp, monotonic: Instant) -> Outcome {
         let cluster = pusher.cluster();
         self.metrics.body_received(cluster, body.len());
         let arrival = Arrival {
@@ -192,20 +237,24 @@ impl Receiver {
             wall,
             monotonic,
         };
-        let mut samples = 0;
-        let outcome = self.apply_frames(cluster, body, &arrival, &mut samples);
-        self.rates.take(cluster, pusher.membership.policy.limits.samples_per_second, samples, monotonic);
-        match outcome {
-            Ok(acked) => Verdict::Acked { acked },
+        let mut progress = Progress::default();
+        let outcome = self.apply_frames(cluster, body, &arrival, &mut progress);
+        self.rates.take(cluster, pusher.membership.policy.limits.samples_per_second, progress.samples, monotonic);
+        let verdict = match outcome {
+            Ok(()) => Verdict::Acked { acked: progress.acked },
             Err(stop) => {
                 self.refused(cluster, stop.reason, &format!("{:?}", stop.verdict));
                 stop.verdict
             }
-        }
+        };
+        // What a refusal says of the stream counts earlier bodies in, too.
+        let known = |journal: &FrameLog| journal.last_of(progress.stream?);
+        let safe_after = progress.written.or_else(|| self.journal.as_ref().and_then(known));
+        Outcome { verdict, safe_after }
     }
 
-    fn apply_frames(&self, cluster: &str, body: &[u8], arrival: &Arrival, samples: &mut u64) -> Result<u64, Stop> {
-        let (mut rest, mut acked, mut stream) = (body, 0, None);
+    fn apply_frames(&self, cluster: &str, body: &[u8], arrival: &Arrival, progress: &mut Progress) -> Result<(), Stop> {
+        let mut rest = body;
         for frames in 0.. {
             if rest.is_empty() {
                 break;
@@ -214,16 +263,39 @@ impl Receiver {
                 let limit_bytes = (body.len() - rest.len()) as u64;
                 return Err(Stop { reason: "too_many_frames", verdict: Verdict::TooLarge { limit_bytes } });
             }
-            let frame;
-            (frame, rest) = Frame::parse(rest, self.store.frame_limits()).map_err(|fault| self.unreadable(&fault))?;
-            same_stream(&mut stream, &frame)?;
-            let accepted =
-                self.store.apply(cluster, &frame, arrival).map_err(|refusal| stop(frame.header().seq, refusal))?;
+            let (frame, behind) =
+                Frame::parse(rest, self.store.frame_limits()).map_err(|fault| self.unreadable(&fault))?;
+            same_stream(&mut progress.stream, &frame)?;
+            let accepted = self.apply_frame(cluster, &frame, rest.len(), arrival, progress)?;
             self.count(cluster, &frame, &accepted);
-            *samples += accepted.samples;
-            acked = accepted.acked;
+            progress.samples += accepted.samples;
+            progress.acked = accepted.acked;
+            rest = behind;
         }
-        Ok(acked)
+        Ok(())
+    }
+
+    /// Applies one frame and, while its cluster is locked, appends it to the journal. `bytes` are left of the body.
+    fn apply_frame(
+        &self,
+        cluster: &str,
+        frame: &Frame<'_>,
+        bytes: usize,
+        arrival: &Arrival,
+        progress: &mut Progress,
+    ) -> Result<Accepted, Stop> {
+        let refused = |refusal| stop(frame.header().seq, refusal);
+        let Some(journal) = self.journal.as_ref().filter(|_| is_kept(frame.header())) else {
+            return self.store.apply(cluster, frame, arrival).map_err(refused);
+        };
+        let room = match &progress.room {
+            Some(room) => room,
+            None => progress.room.insert(journal.room(bytes).map_err(no_room)?),
+        };
+        let append = |taken: Taken<'_>| journal.append(room, frame, &taken, arrival);
+        let (accepted, written) = self.store.apply_then(cluster, frame, arrival, append).map_err(refused)?;
+        progress.written = written.map_err(too_large)?.or(progress.written);
+        Ok(accepted)
     }
 
     fn count(&self, cluster: &str, frame: &Frame<'_>, accepted: &Accepted) {
@@ -268,6 +340,19 @@ impl Receiver {
 
 fn damaged(reason: &'static str, seq: u64, text: String) -> Stop {
     Stop { reason, verdict: Verdict::Damaged { seq, reason: text } }
+}
+
+fn no_room(fault: NoRoom) -> Stop {
+    let reason = match fault {
+        NoRoom::Buffer(_) => "journal_busy",
+        NoRoom::Journal => "journal_full",
+    };
+    Stop { reason, verdict: Verdict::Busy { retry_after: BUSY_WAIT } }
+}
+
+/// The limits on frames lie below that of records, so this is a fault of ours; the frame is not acknowledged.
+fn too_large(_: TooLarge) -> Stop {
+    Stop { reason: "journal_record", verdict: Verdict::Busy { retry_after: BUSY_WAIT } }
 }
 
 /// A body holds frames of one stream: its verdict speaks of one sequence.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::file;
+use super::outage::{FOR_STATE, ForStates, Outage};
 use super::storage::{RuleError, Sample};
 use super::template::{self, Scope, Template};
 use crate::config::LabelMap;
@@ -104,7 +105,19 @@ pub struct Alerts {
     annotation_templates: Vec<(String, Template)>,
     /// By labels.
     active: BTreeMap<Labels, Alert>,
+    before: Option<Before>,
 }
+
+/// What was active before an outage, for a few evaluations.
+#[derive(Clone, Debug)]
+struct Before {
+    states: ForStates,
+    outage: Outage,
+    evaluations_left: u8,
+}
+
+/// Evaluations in which an alert of before the outage is found again, as in Prometheus.
+const EVALUATIONS_AFTER_OUTAGE: u8 = 2;
 
 /// Expands templates for the results of one evaluation.
 pub struct Expansion<'a> {
@@ -128,12 +141,18 @@ impl Alerts {
             label_templates: templates(&rule.name, labels)?,
             annotation_templates: templates(&rule.name, &rule.annotations)?,
             active: BTreeMap::new(),
+            before: None,
         })
+    }
+
+    /// What was active before an outage is as it was, if the next evaluations give it.
+    pub fn restore(&mut self, states: ForStates, outage: Outage) {
+        self.before = Some(Before { states, outage, evaluations_left: EVALUATIONS_AFTER_OUTAGE });
     }
 
     /// Takes over the alerts of the same rule before a reload.
     pub fn take_over(&mut self, before: &Alerts) {
-        self.active = before.active.clone();
+        (self.active, self.before) = (before.active.clone(), before.before.clone());
     }
 
     /// All alerts, resolved ones included, by labels.
@@ -160,6 +179,7 @@ impl Alerts {
         limit: u64,
     ) -> Result<(), RuleError> {
         let mut found = self.expanded(at, results, expansion)?;
+        self.find_again(at, &mut found);
         let mut count = 0;
         let mut kept = BTreeMap::new();
         for (labels, mut alert) in std::mem::take(&mut self.active) {
@@ -186,6 +206,18 @@ impl Alerts {
         }
         self.active = kept;
         Ok(())
+    }
+
+    /// Sets alerts back to since when they were active before the outage.
+    fn find_again(&mut self, at: Timestamp, found: &mut BTreeMap<Labels, Alert>) {
+        let Some(mut before) = self.before.take() else { return };
+        for (labels, alert) in found.iter_mut().filter(|(labels, _)| !self.active.contains_key(*labels)) {
+            let state = before.states.get(labels);
+            let active_at = state.and_then(|state| before.outage.active_at(*state, self.hold, at));
+            alert.active_at = active_at.unwrap_or(alert.active_at);
+        }
+        before.evaluations_left -= 1;
+        self.before = Some(before).filter(|before| before.evaluations_left > 0);
     }
 
     /// An alert without a result at `at`: whether it is kept, firing on or resolved.
@@ -256,7 +288,7 @@ impl Alerts {
         let mut series = Vec::new();
         for alert in self.active() {
             let mut labels = LabelsBuilder::from_labels(&alert.labels);
-            labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
+            labels.set(METRIC_NAME, FOR_STATE);
             let since = alert.active_at.0.div_euclid(1000) as f64;
             series.push((labels.build(), Cell::Float(since)));
             labels.set(METRIC_NAME, "ALERTS").set("alertstate", alert.state.word());
@@ -329,7 +361,7 @@ mod tests {
         alerts.update(Timestamp(minute * MINUTE), &results, &Expansion { site: &site, query: &query }, 0)
     }
 
-    fn state(alerts: &Alerts) -> Option<AlertState> {
+    fn state_of(alerts: &Alerts) -> Option<AlertState> {
         alerts.all().next().map(|alert| alert.state)
     }
 
@@ -339,14 +371,36 @@ mod tests {
         let states: Vec<_> = [(0, true), (1, true), (2, true), (3, false), (18, false), (19, false)]
             .map(|(minute, has_result)| {
                 step(&mut alerts, minute, if has_result { &[7.0] } else { &[] }).unwrap();
-                state(&alerts)
+                state_of(&alerts)
             })
             .into();
         use AlertState::*;
         assert_eq!(states, [Some(Pending), Some(Pending), Some(Firing), Some(Inactive), Some(Inactive), None]);
         step(&mut alerts, 20, &[1.0]).unwrap();
         step(&mut alerts, 21, &[]).unwrap();
-        assert_eq!(state(&alerts), None, "what never fired leaves nothing");
+        assert_eq!(state_of(&alerts), None, "what never fired leaves nothing");
+    }
+
+    #[test]
+    fn what_was_active_before_an_outage_goes_on() {
+        let outage = Outage { tolerance: Duration::from_secs(3600), grace: Duration::ZERO };
+        let mut before = alerts(10, 0);
+        (0..=5).for_each(|minute| step(&mut before, minute, &[7.0]).unwrap());
+        let alert = before.active().next().unwrap();
+        let state = super::super::outage::ForState { active_at: alert.active_at, down_at: Timestamp(5 * MINUTE) };
+        let states: ForStates = std::sync::Arc::new([(alert.labels.clone(), state)].into());
+        for (first, fires) in [(8, 13), (9, 14)] {
+            let mut after = alerts(10, 0);
+            after.restore(states.clone(), outage);
+            // The first evaluation may still lack it.
+            step(&mut after, first - 1, &[]).unwrap();
+            (first..fires).for_each(|minute| {
+                step(&mut after, minute, &[7.0]).unwrap();
+                assert_eq!(state_of(&after), Some(AlertState::Pending), "minute {minute}");
+            });
+            step(&mut after, fires, &[7.0]).unwrap();
+            assert_eq!(state_of(&after), Some(AlertState::Firing));
+        }
     }
 
     #[test]
@@ -362,7 +416,7 @@ mod tests {
             (7, false, false),
         ] {
             step(&mut alerts, minute, if has_result { &[7.0] } else { &[] }).unwrap();
-            assert_eq!(state(&alerts) == Some(AlertState::Firing), firing, "minute {minute}");
+            assert_eq!(state_of(&alerts) == Some(AlertState::Firing), firing, "minute {minute}");
         }
     }
 

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::alert::{AlertSite, Alerts, Expansion, Notice};
 use super::file::{self, RuleGroup, RuleKind};
+use super::outage::{ForStates, Outage};
 use super::shared_names::NameUse;
 use super::storage::{RuleError, Sample, Storage};
 use super::template::{self, TemplateError};
@@ -176,6 +177,11 @@ impl Group {
         RuleId { group: self.id.clone(), rule: rule as u32 }
     }
 
+    /// Every rule, as the store knows it.
+    pub fn rule_ids(&self) -> Vec<RuleId> {
+        (0..self.rules.len()).map(|rule| self.rule_id(rule)).collect()
+    }
+
     /// Takes over what the rules of the same group remember from before a reload: of those with the same name and labels; of
     /// several such the first from the first, the second from the second.
     pub fn take_over(&mut self, before: &Group) {
@@ -196,6 +202,12 @@ impl Group {
     /// Follows a change of external labels alone: `anew` is the same group.
     pub(super) fn take_shared_labels(&mut self, anew: &Group) {
         self.rules.iter_mut().zip(&anew.rules).for_each(|(rule, anew)| rule.shares_labels = anew.shares_labels);
+    }
+
+    /// What was active before an outage is as it was, if the next evaluations give it.
+    pub fn restore(&mut self, states: &ForStates, outage: Outage) {
+        let alerts = self.rules.iter_mut().filter_map(|rule| rule.alerts.as_mut());
+        alerts.for_each(|alerts| alerts.restore(states.clone(), outage));
     }
 
     /// Evaluates one rule at `at` and hands its results to `storage`; how it fared is the rule's health.

@@ -5,7 +5,7 @@
 //! remembers to its successor; rules that are gone end their series at once. Files are read and checked before anything is
 //! touched, so that a fault in one leaves the running rules as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::file::{self, RuleFile, matching_files};
 use super::freshness::{Clusters, Reporting};
 use super::group::{Group, GroupSpec, Health};
 use super::notify::{Notifier, Recipients};
+use super::outage::{self, Outage};
 use super::packs;
 use super::shared_names;
 use super::status::{GroupCounts, GroupStatus};
@@ -27,7 +28,7 @@ use crate::model::{Labels, Timestamp};
 use crate::promql::ParseOptions;
 use crate::promql::ast::Expr;
 use crate::runtime::{CpuPool, Tasks, clock};
-use crate::store::Store;
+use crate::store::{RuleId, Store};
 
 /// What a configuration says of rules, read and checked.
 pub struct LoadedRules {
@@ -41,6 +42,7 @@ pub struct LoadedRules {
 struct Settings {
     site: AlertSite,
     resend_delay: Duration,
+    outage: Outage,
 }
 
 impl LoadedRules {
@@ -86,6 +88,7 @@ pub fn load(config: &GatewayConfig, external_url: &str) -> Result<LoadedRules, S
         settings: Settings {
             site: AlertSite { external_labels, external_url: external_url.to_owned() },
             resend_delay: config.rules.resend_delay,
+            outage: Outage { tolerance: config.rules.for_outage_tolerance, grace: config.rules.for_grace_period },
         },
     })
 }
@@ -141,6 +144,8 @@ struct Shared {
     settings: ArcSwap<Settings>,
     /// By [`GroupSpec::id`]; locked by reloads and readers of the status, never during an evaluation.
     groups: Mutex<BTreeMap<String, Running>>,
+    /// Cancelled by [`Manager::begin`].
+    begun: CancellationToken,
 }
 
 /// One group at work.
@@ -159,7 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Manager {
-    /// Starts the groups of `loaded`. Must be called within a runtime.
+    /// Takes the groups of `loaded`; they are evaluated from [`Manager::begin`] on. Must be called within a runtime.
     pub fn start(
         loaded: LoadedRules,
         (store, storage): (Arc<Store>, SiteStorage),
@@ -180,10 +185,23 @@ impl Manager {
                 notifier,
                 settings: ArcSwap::from_pointee(settings),
                 groups: Mutex::default(),
+                begun: CancellationToken::new(),
             }),
         };
         manager.take_groups(groups);
         manager
+    }
+
+    /// Lets evaluations begin: what an earlier run recorded is in the store. Its alerts go on, and series of rules that are gone end.
+    pub fn begin(&self) {
+        let states = outage::for_states(&self.shared.store.all_recorded());
+        let outage = self.shared.settings.load().outage;
+        let running = lock(&self.shared.groups);
+        running.values().for_each(|running| lock(&running.group).restore(&states, outage));
+        let kept: HashSet<RuleId> = running.values().flat_map(|running| lock(&running.group).rule_ids()).collect();
+        drop(running);
+        self.shared.storage.retain(|id| kept.contains(id));
+        self.shared.begun.cancel();
     }
 
     /// The way to the Alertmanagers.
@@ -224,7 +242,9 @@ impl Manager {
             running.insert(id, self.shared.start_group(group));
         }
         before.values().for_each(|old| old.stop.cancel());
-        self.shared.store.retain_rules(|id| kept.contains(id));
+        if self.shared.begun.is_cancelled() {
+            self.shared.storage.retain(|id| kept.contains(id));
+        }
     }
 
     /// All groups, by file and name.
@@ -295,6 +315,10 @@ impl Shared {
 
 /// One group's task.
 async fn run(shared: Arc<Shared>, running: Running) {
+    tokio::select! {
+        () = shared.begun.cancelled() => {}
+        () = running.stop.cancelled() => return,
+    }
     let spec = &running.spec;
     let (interval, mut counts) = (spec.interval_ms(), running.status.load().counts);
     let mut slot = Timestamp(spec.slot(clock::now()).0 + interval);

@@ -11,6 +11,7 @@ pub mod group;
 pub mod manager;
 pub mod metrics;
 pub mod notify;
+pub mod outage;
 pub mod packs;
 mod shared_names;
 pub mod status;

@@ -13,6 +13,7 @@ use crate::promql::histogram::FloatHistogram;
 use crate::promql::{Cell, Engine, EvalError, Outcome, Plan, SelectionCache, SeriesSource, Steps, StoreSource, Value};
 use crate::runtime::clock;
 use crate::store::{RecordedSample, RuleId, Store};
+use crate::wal::RecordedLog;
 
 /// One series of a result.
 pub type Sample = (Labels, Cell);
@@ -69,12 +70,26 @@ pub struct SiteStorage {
     cache: Arc<SelectionCache>,
     engine: Engine,
     timeout: Duration,
+    /// Where results outlive the process.
+    log: Option<RecordedLog>,
 }
 
 impl SiteStorage {
     /// Of a store; an evaluation that takes longer than `timeout` fails. `cache` is what queries share.
     pub fn new(store: Arc<Store>, cache: Arc<SelectionCache>, engine: Engine, timeout: Duration) -> SiteStorage {
-        SiteStorage { store, cache, engine, timeout }
+        SiteStorage { store, cache, engine, timeout, log: None }
+    }
+
+    /// Writes down in `log` what is recorded.
+    pub fn logging(self, log: Option<RecordedLog>) -> SiteStorage {
+        SiteStorage { log, ..self }
+    }
+
+    /// Ends the series of all rules but those that `keeps` names.
+    pub fn retain(&self, keeps: impl Fn(&RuleId) -> bool) {
+        for (rule, last) in self.store.retain_rules(keeps) {
+            self.log.iter().for_each(|log| log.end(&rule, &last, clock::now()));
+        }
     }
 }
 
@@ -100,7 +115,10 @@ impl Storage for SiteStorage {
             };
             (labels, sample)
         });
-        self.store.record(rule, at, recorded).map_err(|error| RuleError::NotRecorded(error.to_string()))
+        let results = self.store.record(rule, at, recorded);
+        let results = results.map_err(|error| RuleError::NotRecorded(error.to_string()))?;
+        self.log.iter().for_each(|log| log.record(rule, &results, clock::now()));
+        Ok(())
     }
 }
 

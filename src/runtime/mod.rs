@@ -4,12 +4,14 @@
 //! with the time and the order that the test chooses, and nothing outlives a shutdown unseen.
 
 pub mod clock;
+mod lanes;
 pub mod memory;
 pub mod pool;
 pub mod shutdown;
 pub mod signals;
 pub mod tasks;
 
+pub use lanes::in_lanes;
 pub use pool::{CpuPool, PoolError, Started};
 pub use shutdown::{Ending, Shutdown, Stage};
 pub use tasks::Tasks;

@@ -53,6 +53,11 @@ impl Ending {
         self.requested.cancelled().await;
     }
 
+    /// Whether the shutdown was begun.
+    pub fn is_requested(&self) -> bool {
+        self.requested.is_cancelled()
+    }
+
     /// Whether something broke.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)

@@ -253,6 +253,12 @@ impl StreamState {
         Ok(applied)
     }
 
+    /// Forgets all frames, not the definitions: frames are missing for good, and the next KEY begins the stream anew.
+    pub fn forget_frames(&mut self) {
+        let definitions = std::mem::take(&mut self.definitions);
+        *self = StreamState { definitions, ..StreamState::new(self.stream) };
+    }
+
     /// The targets, ascending by number. In the middle of a tick's parts some are already newer than others.
     pub fn targets(&self) -> impl Iterator<Item = &TargetState> {
         self.targets.values().map(|target| &target.shown)
@@ -261,6 +267,11 @@ impl StreamState {
     /// One target by its number.
     pub fn target(&self, number: u32) -> Option<&TargetState> {
         self.targets.get(&number).map(|target| &target.shown)
+    }
+
+    /// Every schema that it defined and may still refer to.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.definitions.all()
     }
 
     /// When the stream's collector started, as its KEY says.

@@ -153,6 +153,10 @@ impl Definitions {
         self.known.get(&hash)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.known.values()
+    }
+
     /// Keeps what `is_used` and what was defined since the last call.
     pub(super) fn retain(&mut self, used: impl Fn() -> HashSet<SchemaHash, RandomState>) {
         if self.recent.is_empty() {

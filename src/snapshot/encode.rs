@@ -461,7 +461,16 @@ struct TickWriter<'a> {
 
 /// A schema in full, in parts where it is too big: for a gateway that does not know it.
 pub fn encode_schema(stream: StreamId, schema: &Arc<Schema>, limits: &FrameLimits) -> Vec<EncodedFrame> {
-    let mut definition = DefinitionWriter::new(limits);
-    definition.put(None, schema);
-    definition.finish(&mut Packer::new(), stream, false)
+    encode_schemas(stream, [schema], limits)
+}
+
+/// Schemas in full, as few frames as they fit into: for a reader that begins here.
+pub fn encode_schemas<'s>(
+    stream: StreamId,
+    schemas: impl IntoIterator<Item = &'s Arc<Schema>>,
+    limits: &FrameLimits,
+) -> Vec<EncodedFrame> {
+    let mut definitions = DefinitionWriter::new(limits);
+    schemas.into_iter().filter(|schema| !schema.chunks().is_empty()).for_each(|schema| definitions.put(None, schema));
+    definitions.finish(&mut Packer::new(), stream, false)
 }

@@ -93,20 +93,23 @@ pub struct FrameLimits {
 impl FrameLimits {
     /// The smallest frame limit that works: one chunk's slots at their worst, and a long label, fit into it.
     pub const FRAME_BYTES_MIN: usize = 64 << 10;
+
+    /// What holds unless a role is told otherwise.
+    pub const DEFAULT: FrameLimits = FrameLimits {
+        frame_bytes_max: 4 << 20,
+        raw_bytes_max: 64 << 20,
+        targets_max: 1 << 18,
+        slots_max: 1 << 24,
+        schema_bytes_max: 2 << 30,
+        histogram_bytes_max: 512 << 20,
+        frame_slots_max: 1 << 25,
+        target_label_bytes_max: 64 << 10,
+    };
 }
 
 impl Default for FrameLimits {
     fn default() -> FrameLimits {
-        FrameLimits {
-            frame_bytes_max: 4 << 20,
-            raw_bytes_max: 64 << 20,
-            targets_max: 1 << 18,
-            slots_max: 1 << 24,
-            schema_bytes_max: 2 << 30,
-            histogram_bytes_max: 512 << 20,
-            frame_slots_max: 1 << 25,
-            target_label_bytes_max: 64 << 10,
-        }
+        FrameLimits::DEFAULT
     }
 }
 

@@ -38,7 +38,7 @@ pub use changes::SlotSet;
 pub use chunk::{CHUNK_SLOTS, Chunk, ChunkHash, Family, NameId, Pair, PairId, SERIES_LABELS_MAX};
 pub use column::{Column, ColumnChunk};
 pub use decode::{Applied, ApplyError, REMEMBERED_FRAMES, StreamState, TargetState};
-pub use encode::{Ahead, EncodedFrame, Encoder, encode_schema};
+pub use encode::{Ahead, EncodedFrame, Encoder, encode_schema, encode_schemas};
 pub use frame::{Frame, FrameError, FrameHeader, FrameKind, FrameLimits, StreamId, with_gap};
 pub use fresh::LeftOut;
 pub use reader::Malformed;

@@ -201,6 +201,42 @@ impl SlotTable {
         SlotTable::default()
     }
 
+    /// The table whose schema this is, of a target without labels: series without a sample are ended and may give up their slots.
+    pub fn from_schema(schema: &Arc<Schema>, has_sample: impl Fn(u32) -> bool) -> SlotTable {
+        let mut table = SlotTable::new();
+        for (number, chunk) in schema.chunks().iter().enumerate() {
+            table.available.push(0);
+            table.text_bytes.push(0);
+            for at in 0..chunk.len() {
+                let labels = chunk.labels(at, &Labels::empty()).zip(chunk.name_of(at));
+                let Some((labels, name)) = labels else {
+                    table.available[number] += 1;
+                    table.slots.push(None);
+                    continue;
+                };
+                let family = chunk.family_of(name);
+                let metadata = Metadata { kind: family.kind, help: family.help.into(), unit: family.unit.into() };
+                let is_ended = !has_sample(table.slots.len() as u32);
+                table.put(OwnLabels::from(&labels), (family.name, &metadata), is_ended);
+            }
+        }
+        table.chunks = schema.chunks().iter().cloned().map(Some).collect();
+        table.schema = Some(schema.clone());
+        table
+    }
+
+    /// A series in the slot behind the end.
+    fn put(&mut self, labels: OwnLabels, (family, metadata): (&str, &Metadata), is_ended: bool) {
+        let (slot, chunk) = (self.slots.len() as u32, self.slots.len() / CHUNK_SLOTS);
+        self.text_bytes[chunk] += labels.bytes.len() + family.len();
+        self.available[chunk] += u16::from(is_ended);
+        self.ended += usize::from(is_ended);
+        let (hash, family) = (self.hasher.hash_one(&labels), self.family(family, metadata));
+        self.slots.push(Some(Slot { labels, family, is_ended }));
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_labels.insert_unique(hash, slot, |other| hash_of(slots, hasher, *other));
+    }
+
     /// How many slots there are, free ones included: the length of a scrape's values.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -493,6 +529,28 @@ mod tests {
         assert_eq!(table.insert(own(7), "m", &Metadata::default()), Ok(7));
         assert_eq!((table.find(&own(7)), table.series()), (Some(7), 300));
         assert!(Arc::ptr_eq(&table.schema(), &before));
+    }
+
+    #[test]
+    fn a_table_is_found_again_in_its_schema() {
+        let mut table = filled(600);
+        for slot in [3, 299, 599] {
+            table.remove(slot);
+        }
+        (100..250).for_each(|slot| table.remove(slot));
+        let schema = table.schema();
+        let mut again = SlotTable::from_schema(&schema, |slot| table.labels(slot).is_some());
+        assert!(Arc::ptr_eq(&again.schema(), &schema));
+        assert_eq!((again.len(), again.series()), (table.len(), table.series()));
+        assert_eq!(
+            (again.ended, &again.available, &again.text_bytes),
+            (table.ended, &table.available, &table.text_bytes)
+        );
+        for n in (0..600).rev().chain(1000..1200) {
+            let [one, other] = [&mut table, &mut again].map(|table| table.insert(own(n), "m", &Metadata::default()));
+            assert_eq!(one, other, "{n}");
+        }
+        assert_eq!(again.schema().hash(), table.schema().hash());
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::drops::DropCounts;
+use super::inventory::ClusterPolicy;
 use crate::model::Timestamp;
+use crate::snapshot::{Schema, StreamState};
 
 /// Who pushed a frame, and when it came.
 #[derive(Clone, Debug)]
@@ -36,6 +38,24 @@ pub struct Accepted {
     pub dropped: DropCounts,
     /// It began a stream in place of another one, whose series ended with it.
     pub has_evicted: bool,
+}
+
+/// A frame that was applied, before another one of its cluster can be.
+#[derive(Clone, Copy)]
+pub struct Taken<'a> {
+    /// What it did.
+    pub accepted: &'a Accepted,
+    /// The cluster's policy, under which it was applied.
+    pub policy: &'a Arc<ClusterPolicy>,
+    /// `None` of a volatile frame that is ahead of nothing.
+    pub(super) stream: Option<&'a StreamState>,
+}
+
+impl<'a> Taken<'a> {
+    /// All schemas that its stream has defined and may refer to.
+    pub fn schemas(&self) -> impl Iterator<Item = &'a Arc<Schema>> {
+        self.stream.into_iter().flat_map(StreamState::schemas)
+    }
 }
 
 /// What is remembered of a collector, whichever of its runs.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::arrival::{Accepted, Arrival, CollectorSeen, Told};
+use super::arrival::{Accepted, Arrival, CollectorSeen, Taken, Told};
 use super::departed::DepartedTargets;
 use super::drops::DropCounts;
 use super::history::{Keeper, TargetHistory, Usage};
@@ -109,11 +109,29 @@ impl Cluster {
         self.view.load_full()
     }
 
-    pub(super) fn apply(&self, frame: &Frame<'_>, arrival: &Arrival, shared: &Shared) -> Result<Accepted, Refusal> {
+    pub(super) fn apply<R>(
+        &self,
+        frame: &Frame<'_>,
+        arrival: &Arrival,
+        shared: &Shared,
+        then: impl FnOnce(Taken<'_>) -> R,
+    ) -> Result<(Accepted, R), Refusal> {
         let mut state = self.lock();
         let accepted = state.apply(frame, arrival, shared)?;
+        let stream = state.streams.get(&frame.header().stream).map(Stream::state);
+        let then = then(Taken { accepted: &accepted, policy: &state.policy, stream });
         self.view.store(Arc::new(state.to_view()));
-        Ok(accepted)
+        Ok((accepted, then))
+    }
+
+    /// Until this moment nobody could push: silence is counted from it on.
+    pub(super) fn resume(&self, at: Instant) {
+        self.lock().resume(at);
+    }
+
+    /// Frames of a stream are missing for good: its next KEY begins it anew.
+    pub(super) fn forget_frames(&self, id: StreamId) {
+        self.lock().streams.get_mut(&id).into_iter().for_each(Stream::forget_frames);
     }
 
     /// Labels, limits and time-outs change for all streams at once.
@@ -184,11 +202,25 @@ impl ClusterState {
     /// Forgets the streams that readers see no more because they are silent; says whether there were any.
     fn end_silent(&mut self, monotonic: Instant, shared: &Shared) -> bool {
         let end_after = self.policy.series_end_after();
-        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.heard) > end_after;
+        let is_over = |stream: &Stream| monotonic.saturating_duration_since(stream.silent_since()) > end_after;
         let over = self.streams.iter().filter(|(_, stream)| is_over(stream));
-        let over: Vec<(StreamId, Instant)> = over.map(|(id, stream)| (*id, stream.heard + end_after)).collect();
+        let over: Vec<(StreamId, Instant)> =
+            over.map(|(id, stream)| (*id, stream.silent_since() + end_after)).collect();
         over.iter().for_each(|(id, ended)| self.remove_stream(*id, Missing::Moment(*ended), shared));
         !over.is_empty()
+    }
+
+    /// A stream that readers do not see because nobody could push goes on where it was; readers may have marked its series as ended.
+    fn resume(&mut self, at: Instant) {
+        let end_after = self.policy.series_end_after();
+        for stream in self.streams.values_mut() {
+            stream.spared = Some(at);
+            let ended = stream.heard + end_after;
+            if ended < at {
+                let hidden = stream.targets.values_mut().filter(|held| held.is_owned);
+                hidden.for_each(|held| self.departed.note(held.hide(), Missing::Moment(ended)));
+            }
+        }
     }
 
     /// Who pushed was looked up in the inventory of that moment; a reload since then may have revoked it.
@@ -226,7 +258,8 @@ impl ClusterState {
             return Ok(None);
         }
         let fresh_within = self.policy.fresh_within();
-        let is_silent = |stream: &Stream| arrival.monotonic.saturating_duration_since(stream.heard) > fresh_within;
+        let is_silent =
+            |stream: &Stream| arrival.monotonic.saturating_duration_since(stream.silent_since()) > fresh_within;
         let leaving = others()
             .filter(|(_, stream)| stream.collector == arrival.collector || is_silent(stream))
             .min_by_key(|(_, stream)| (stream.collector != arrival.collector, stream.heard))

@@ -29,7 +29,7 @@ mod target;
 mod view;
 
 pub use admit::resolve_conflicts;
-pub use arrival::{Accepted, Arrival};
+pub use arrival::{Accepted, Arrival, Taken};
 pub use drops::{DropCounts, DropReason};
 pub use facts::{
     CLUSTER_FAMILIES, COLLECTOR_UP, ClusterFacts, CollectorFacts, FactFamily, SCRAPE_FAMILIES, is_gateway_name,
@@ -42,7 +42,7 @@ pub use inventory::{
 };
 pub use layout::{IndexedChunk, Layout, NameList, NameRun};
 pub use pick::{Picker, Unsaid};
-pub use recorded::{RecordError, RecordedSample, RuleId};
+pub use recorded::{RecordError, RecordedResults, RecordedSample, RuleId};
 pub use refusal::Refusal;
 pub use returns::{Absence, Ended, Missing};
 pub use select::{COLLECTOR, FactRow, NamedRows, PickedRun, Selection, Selector, select};

@@ -19,7 +19,7 @@ use super::layout::{IndexedChunk, Layout, Layouts};
 use super::pick::Unsaid;
 use super::view::{DepartedTarget, TargetView};
 use crate::model::{
-    HISTOGRAM_NAN, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, Metadata, NativeHistogram, Timestamp,
+    HISTOGRAM_NAN, HistogramSample, Labels, LabelsBuilder, METRIC_NAME, Metadata, NativeHistogram, Timestamp, is_stale,
 };
 use crate::snapshot::{
     Beside, CHUNK_SLOTS, Chunk, ChunkBuilder, Column, NameId, Outcome, OwnLabels, Report, Schema, SlotError, SlotTable,
@@ -41,6 +41,19 @@ pub enum RecordedSample {
     Float(f64),
     /// A native histogram.
     Histogram(Arc<NativeHistogram>),
+}
+
+/// What a rule gave at one time, slot by slot: what is written down of it.
+#[derive(Clone, Debug)]
+pub struct RecordedResults {
+    /// When it was evaluated: the time of all samples.
+    pub at: Timestamp,
+    /// The series, with exactly the labels that PromQL gave them.
+    pub schema: Arc<Schema>,
+    /// Their values; the stale marker where a series ended.
+    pub column: Column,
+    /// Native histograms.
+    pub beside: Arc<Beside>,
 }
 
 /// Why an evaluation's results were not taken; then nothing of them was.
@@ -95,6 +108,8 @@ struct RecordedRule {
     layouts: (Layout, Layout),
     history: TargetHistory,
     view: Option<Arc<TargetView>>,
+    /// The series are those of an earlier run: `table` and `present` do not know them yet.
+    is_restored: bool,
 }
 
 impl Recorded {
@@ -120,36 +135,60 @@ impl Recorded {
         at: Timestamp,
         series: &mut dyn Iterator<Item = (Labels, RecordedSample)>,
         (shared, inventory): (&Shared, &Inventory),
-    ) -> Result<(), RecordError> {
+    ) -> Result<RecordedResults, RecordError> {
         let mut rules = self.lock();
         let rules = &mut *rules;
-        let departed = &mut rules.departed;
-        let rule = rules.rules.entry(id.clone()).or_insert_with(|| RecordedRule {
-            history: departed.remove(id).unwrap_or_default(),
-            ..RecordedRule::default()
-        });
+        let rule = rules.rule(id);
         if let Some(last) = rule.view.as_ref().map(|view| view.started).filter(|last| *last >= at) {
             return Err(RecordError::OutOfOrder { at, last });
         }
         rule.record(at, series, &shared.layouts, inventory)?;
         rule.remember(shared);
+        let results = rule.results();
         rules.departed.retain(|_, history| !history.is_over(at));
         self.publish(rules);
-        Ok(())
+        Ok(results.expect("the rule has just recorded"))
     }
 
-    /// Ends all series of the rules that `keeps` does not name.
-    pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool, shared: &Shared) {
+    /// Takes what a rule of an earlier run gave, as [`Recorded::record`] took it then. What is not later than what is there is passed
+    /// over. Readers see it with the next [`Recorded::show`].
+    pub(super) fn restore(&self, id: &RuleId, results: &RecordedResults, (shared, inventory): (&Shared, &Inventory)) {
+        let mut rules = self.lock();
+        let rule = rules.rule(id);
+        if rule.view.as_ref().is_none_or(|view| view.started < results.at) {
+            rule.is_restored = true;
+            rule.take_schema(results.schema.clone(), &shared.layouts, inventory);
+            rule.show(results.at, results.column.clone(), results.beside.clone());
+            rule.remember(shared);
+        }
+    }
+
+    /// Brings what was restored before the readers.
+    pub(super) fn show(&self) {
+        self.publish(&self.lock());
+    }
+
+    /// Ends all series of the rules that `keeps` does not name; gives what these gave last.
+    pub(super) fn retain(&self, keeps: impl Fn(&RuleId) -> bool, shared: &Shared) -> Vec<(RuleId, RecordedResults)> {
         let mut rules = self.lock();
         let gone: Vec<RuleId> = rules.rules.keys().filter(|id| !keeps(id)).cloned().collect();
+        let mut ended = Vec::new();
         for id in gone {
-            let rule = rules.rules.remove(&id);
-            if let Some(mut history) = rule.map(|rule| rule.history).filter(|history| !history.is_empty()) {
-                history.depart(&Unsaid { target: &Labels::empty(), policy: None }, &shared.usage);
-                rules.departed.insert(id, history);
+            let Some(mut rule) = rules.rules.remove(&id) else { continue };
+            ended.extend(rule.results().map(|results| (id.clone(), results)));
+            if !rule.history.is_empty() {
+                rule.history.depart(&Unsaid { target: &Labels::empty(), policy: None }, &shared.usage);
+                rules.departed.insert(id, rule.history);
             }
         }
         self.publish(&rules);
+        ended
+    }
+
+    /// What every rule gave last.
+    pub(super) fn all(&self) -> Vec<(RuleId, RecordedResults)> {
+        let rules = self.lock();
+        rules.rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.results()?))).collect()
     }
 
     /// Follows a change of what is kept.
@@ -175,6 +214,17 @@ impl Recorded {
     }
 }
 
+impl Rules {
+    /// The rule, new where it is not known; what is kept of it goes on.
+    fn rule(&mut self, id: &RuleId) -> &mut RecordedRule {
+        let departed = &mut self.departed;
+        self.rules.entry(id.clone()).or_insert_with(|| RecordedRule {
+            history: departed.remove(id).unwrap_or_default(),
+            ..RecordedRule::default()
+        })
+    }
+}
+
 impl RecordedRule {
     fn record(
         &mut self,
@@ -183,8 +233,10 @@ impl RecordedRule {
         layouts: &Layouts,
         inventory: &Inventory,
     ) -> Result<(), RecordError> {
+        self.know_restored();
         let samples = self.slots_of(series)?;
-        self.index(layouts, inventory);
+        let schema = self.table.schema();
+        self.take_schema(schema, layouts, inventory);
         let mut column = Column::stale(self.table.len());
         let mut beside = Beside::default();
         for (slot, sample) in samples {
@@ -195,6 +247,11 @@ impl RecordedRule {
             }
         }
         let beside = if beside.is_empty() { Beside::nothing() } else { Arc::new(beside) };
+        self.show(at, column, beside);
+        Ok(())
+    }
+
+    fn show(&mut self, at: Timestamp, column: Column, beside: Arc<Beside>) {
         let labels = self.view.as_ref().map_or_else(Arc::default, |view| view.labels.clone());
         self.view = Some(Arc::new(TargetView {
             labels,
@@ -210,7 +267,23 @@ impl RecordedRule {
             history: [].into(),
             absence: None,
         }));
-        Ok(())
+    }
+
+    fn results(&self) -> Option<RecordedResults> {
+        let (view, schema) = (self.view.as_ref()?, self.schema.clone()?);
+        Some(RecordedResults { at: view.started, schema, column: view.column.clone(), beside: view.beside.clone() })
+    }
+
+    /// Gives the series of an earlier run their slots, before the first evaluation of this one looks for them there.
+    fn know_restored(&mut self) {
+        if std::mem::take(&mut self.is_restored)
+            && let (Some(schema), Some(view)) = (&self.schema, &self.view)
+        {
+            let has_sample =
+                |slot: u32| (slot as usize) < view.column.len() && !is_stale(view.column.get(slot as usize));
+            self.table = SlotTable::from_schema(schema, has_sample);
+            self.present = (0..view.column.len() as u32).filter(|slot| has_sample(*slot)).collect();
+        }
     }
 
     /// Adds what is shown to the history.
@@ -249,8 +322,7 @@ impl RecordedRule {
     }
 
     /// Follows a change of the series; chunks that are still the same keep their indices.
-    fn index(&mut self, layouts: &Layouts, inventory: &Inventory) {
-        let schema = self.table.schema();
+    fn take_schema(&mut self, schema: Arc<Schema>, layouts: &Layouts, inventory: &Inventory) {
         if self.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, &schema)) {
             return;
         }

@@ -4,21 +4,21 @@
 //! it is gone for the readers that come after, with everything it pushed.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use super::arrival::{Accepted, Arrival};
+use super::arrival::{Accepted, Arrival, Taken};
 use super::cluster::{Cluster, Shared};
 use super::history::{HistoryTotals, Keep, Keeper};
 use super::inventory::Inventory;
 use super::names::Wanted;
-use super::recorded::{RecordError, Recorded, RecordedSample, RuleId};
+use super::recorded::{RecordError, Recorded, RecordedResults, RecordedSample, RuleId};
 use super::refusal::Refusal;
 use super::view::{ClusterView, NO_CLUSTER, SiteCluster, SiteTarget, SiteView};
 use crate::model::{Labels, Timestamp};
-use crate::snapshot::{Frame, FrameLimits};
+use crate::snapshot::{Frame, FrameLimits, StreamId};
 
 /// The newest sample of every series of the site.
 pub struct Store {
@@ -88,9 +88,37 @@ impl Store {
 
     /// Applies one frame that a collector of `cluster` pushed: all of it or nothing.
     pub fn apply(&self, cluster: &str, frame: &Frame<'_>, arrival: &Arrival) -> Result<Accepted, Refusal> {
+        self.apply_then(cluster, frame, arrival, |_| ()).map(|(accepted, ())| accepted)
+    }
+
+    /// As [`Store::apply`]; a frame that was applied is shown to `then` before another one of the cluster can be, so what that writes
+    /// down stands in the order of application. It must be short.
+    pub fn apply_then<R>(
+        &self,
+        cluster: &str,
+        frame: &Frame<'_>,
+        arrival: &Arrival,
+        then: impl FnOnce(Taken<'_>) -> R,
+    ) -> Result<(Accepted, R), Refusal> {
         let known = self.clusters.get(cluster).map(|known| known.value().clone());
         let cluster = known.ok_or_else(|| Refusal::UnknownCluster(cluster.to_owned()))?;
-        cluster.apply(frame, arrival, &self.shared)
+        cluster.apply(frame, arrival, &self.shared, then)
+    }
+
+    /// Says that nobody could push until now, to one cluster or to all: silence before it is nobody's, and streams that end by silence
+    /// are counted from here.
+    pub fn resume(&self, now: Instant, only: Option<&str>) {
+        let clusters = match only {
+            Some(name) => self.clusters.get(name).map(|known| known.value().clone()).into_iter().collect(),
+            None => Vec::clone(&self.by_name.load()),
+        };
+        clusters.iter().for_each(|cluster| cluster.resume(now));
+    }
+
+    /// Says that frames of a stream are missing for good: readers go on seeing what was before, and its next KEY begins it anew.
+    pub fn forget_frames(&self, cluster: &str, stream: StreamId) {
+        let known = self.clusters.get(cluster).map(|known| known.value().clone());
+        known.into_iter().for_each(|cluster| cluster.forget_frames(stream));
     }
 
     /// Takes what a rule's evaluation at `at` gave: all its series, which take the place of those that the same rule gave before.
@@ -100,14 +128,36 @@ impl Store {
         rule: &RuleId,
         at: Timestamp,
         series: impl IntoIterator<Item = (Labels, RecordedSample)>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<RecordedResults, RecordError> {
         let inventory = self.inventory();
         self.recorded.record(rule, at, &mut series.into_iter(), (&self.shared, &inventory))
     }
 
-    /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known.
-    pub fn retain_rules(&self, keeps: impl Fn(&RuleId) -> bool) {
-        self.recorded.retain(keeps, &self.shared);
+    /// Takes what a rule of an earlier run gave, with its time; ascending by time for each rule. Readers see it with the next
+    /// [`Store::show_restored`].
+    pub fn restore(&self, rule: &RuleId, results: &RecordedResults) {
+        self.recorded.restore(rule, results, (&self.shared, &self.inventory()));
+    }
+
+    /// Brings what was restored before the readers.
+    pub fn show_restored(&self) {
+        self.recorded.show();
+    }
+
+    /// What every rule gave last.
+    pub fn all_recorded(&self) -> Vec<(RuleId, RecordedResults)> {
+        self.recorded.all()
+    }
+
+    /// Ends the series of all rules but those that `keeps` names: what a reload does once the new rules are known. Gives what these
+    /// rules gave last.
+    pub fn retain_rules(&self, keeps: impl Fn(&RuleId) -> bool) -> Vec<(RuleId, RecordedResults)> {
+        self.recorded.retain(keeps, &self.shared)
+    }
+
+    /// How far back scraped and recorded series are kept at most.
+    pub fn reach(&self) -> (Duration, Duration) {
+        self.shared.keeper.load().reach()
     }
 
     /// Says whose samples are kept from now on, and how long; what is kept already stays as far as it is still wanted.

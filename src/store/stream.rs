@@ -25,6 +25,8 @@ pub(super) struct Stream {
     id: StreamId,
     pub(super) collector: Arc<str>,
     pub(super) heard: Instant,
+    /// Before this moment nobody could push.
+    pub(super) spared: Option<Instant>,
     /// Shows the newest state ahead of a backlog; nothing else is made of it.
     pub(super) is_volatile: bool,
     /// Of the last whole snapshot.
@@ -50,6 +52,7 @@ impl Stream {
             id,
             collector: arrival.collector.clone(),
             heard: arrival.monotonic,
+            spared: None,
             is_volatile,
             tick: Timestamp::default(),
             state: StreamState::new(id),
@@ -63,8 +66,24 @@ impl Stream {
         }
     }
 
+    /// The decoder.
+    pub(super) fn state(&self) -> &StreamState {
+        &self.state
+    }
+
+    /// See [`StreamState::forget_frames`]. What readers see stays until the next KEY.
+    pub(super) fn forget_frames(&mut self) {
+        self.state.forget_frames();
+        self.is_whole = false;
+    }
+
+    /// Since when it could have pushed and did not.
+    pub(super) fn silent_since(&self) -> Instant {
+        self.spared.map_or(self.heard, |spared| spared.max(self.heard))
+    }
+
     pub(super) fn claimant(&self) -> Claimant {
-        let (started, heard, tick) = (self.state.started(), self.heard, self.tick);
+        let (started, heard, tick) = (self.state.started(), self.silent_since(), self.tick);
         Claimant { collector: self.collector.clone(), started, heard, tick, is_volatile: self.is_volatile }
     }
 

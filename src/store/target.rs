@@ -259,6 +259,12 @@ impl HeldTarget {
         }
     }
 
+    /// Readers do not see it until something comes; its labels.
+    pub(super) fn hide(&mut self) -> Arc<Labels> {
+        self.is_new = true;
+        self.labels().clone()
+    }
+
     /// After a change of layout alone: the same sample under the new layout.
     pub(super) fn show_layout(&mut self) {
         if let Some(view) = &self.view {

@@ -469,7 +469,7 @@ fn the_defaults_that_the_examples_show_are_the_defaults() {
 /// Takes the `# ` off lines that show the default of a plain key, and off the sections that hold only such lines.
 fn uncommented(file: &Path, sections: &[&str]) -> String {
     let examples =
-        ["server_name", "proxy_url", "maintenance", "until", "reason", "basic_auth_users", "bearer_token_files"];
+        ["server_name", "proxy_url", "maintenance", "until", "reason", "basic_auth_users", "bearer_token_files", "dir"];
     let text = fs::read_to_string(file).unwrap();
     let mut in_example = false;
     let line = |line: &str| {

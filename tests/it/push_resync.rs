@@ -1,24 +1,32 @@
 //! Whatever is lost, repeated, damaged or restarted between a collector and its gateway: what the gateway shows is at every
-//! moment something that was scraped, and in the end what was scraped last.
+//! moment something that was scraped, and in the end what was scraped last. What was synced in the spool arrives, or is counted.
 //!
-//! Real encoder, state machine, receiver and store; the network and the two processes' lives are the test's.
+//! Real encoder, spool, state machine, receiver and store; the network, the disk and the two processes' lives are the test's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fedgate::journal::{Cursors, Files, Journal, Options, Position, Role};
 use fedgate::model::{
     Buckets, Counts, HISTOGRAM_NAN, HistogramCounts, HistogramSample, Labels, METRIC_NAME, Metadata, NativeHistogram,
     ResetHint, Span, Timestamp, stale_nan,
 };
+use fedgate::push::entry::{Place, entries};
 use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
-use fedgate::push::sender::{Body, Failure, Fresh, Sender, SenderLimits, Step};
+use fedgate::push::sender::{Body, DropReason, Failure, Fresh, Sender, SenderLimits, Step};
+use fedgate::push::spool::{Spool, read};
 use fedgate::runtime::CpuPool;
-use fedgate::snapshot::{Beside, Encoder, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId};
+use fedgate::snapshot::{
+    Ahead, Beside, EncodedFrame, Encoder, Frame, FrameLimits, Outcome, OwnLabels, Report, Scrape, SlotTable, StreamId,
+};
 use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, Store, TargetView};
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use proptest::prelude::*;
+
+use crate::journal::faulty::{Crash, Faults, FaultyFiles};
 
 const TARGETS: u8 = 3;
 /// A KEY comes this often, so that short runs have several.
@@ -92,7 +100,15 @@ enum Event {
     /// What is due arrives with a bit turned over.
     Damage(usize),
     RestartGateway,
-    RestartCollector,
+    RestartCollector(Crash),
+    /// The newest state travels ahead.
+    Overtake,
+    /// The disk fails a few times.
+    FailDisk(u32),
+    /// How far things were delivered is saved.
+    SaveCursor,
+    /// The oldest segments go.
+    DropOldest,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -106,27 +122,117 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<usize>().prop_map(Event::Repeat),
         1 => any::<usize>().prop_map(Event::Damage),
         1 => Just(Event::RestartGateway),
-        1 => Just(Event::RestartCollector),
+        1 => prop_oneof![Just(Crash::Killed), Just(Crash::Forgets), Just(Crash::Mixes)].prop_map(Event::RestartCollector),
+        2 => Just(Event::Overtake),
+        1 => (1..4_u32).prop_map(Event::FailDisk),
+        2 => Just(Event::SaveCursor),
+        1 => Just(Event::DropOldest),
     ]
+}
+
+const DIR: &str = "/spool";
+
+/// The log of a collector, and the disk under it.
+struct Disk {
+    files: FaultyFiles,
+    journal: Journal,
 }
 
 /// One run of a collector, as `push::client` drives it.
 struct Collector {
     encoder: Encoder,
+    ahead: Ahead,
     sender: Sender,
+    spool: Spool,
+    disk: Option<Disk>,
+    frame: FrameLimits,
     tables: HashMap<u8, SlotTable>,
     finished: Vec<Scrape>,
     ticks_since_key: u32,
+    last_tick: Timestamp,
+    /// State frames that are in the log, by their place, and may be found again by a later run.
+    logged: Vec<(Position, (StreamId, u64))>,
 }
 
 impl Collector {
-    fn new(stream: StreamId, started: Timestamp, limits: SenderLimits) -> Collector {
+    /// Begins behind what an earlier run left on disk.
+    fn new(
+        stream: u8,
+        started: Timestamp,
+        limits: SenderLimits,
+        frame: FrameLimits,
+        files: Option<FaultyFiles>,
+    ) -> Collector {
+        let disk = files.map(|files| {
+            // So small that a segment holds a few ticks.
+            let options = Options { segment_bytes: 4 << 10, buffer_bytes_max: 64 << 10, ..Options::new(Role::Spool) };
+            let (journal, _) = Journal::open(Arc::new(files.clone()), Path::new(DIR), options, started).unwrap();
+            Disk { files, journal }
+        });
+        let spool = match &disk {
+            Some(disk) => {
+                let files: Arc<dyn Files> = Arc::new(disk.files.clone());
+                Spool::on_disk(disk.journal.log().clone(), Cursors::new(files, Path::new(DIR))).unwrap()
+            }
+            None => Spool::in_memory(),
+        };
+        let (end, totals) = spool.end();
+        let mut sender = Sender::new(spool.mark("gateway").unwrap(), end, totals, limits);
+        if let Some(log) = spool.log() {
+            let first = log.first();
+            sender.lost_before(Place::behind(first), spool.totals_at(first).unwrap(), DropReason::Unreadable);
+        }
         Collector {
-            encoder: Encoder::new(stream, started, limits.frame.clone()),
-            sender: Sender::new(stream, limits),
+            encoder: Encoder::new(StreamId([stream; 16]), started, frame.clone()),
+            ahead: Ahead::new(StreamId([100; 16])),
+            sender,
+            spool,
+            disk,
+            frame,
             tables: HashMap::new(),
             finished: Vec::new(),
             ticks_since_key: 0,
+            last_tick: started,
+            logged: Vec::new(),
+        }
+    }
+
+    /// Brings frames into the log and, whatever the disk says, to the sender.
+    fn append(&mut self, frames: &[EncodedFrame], now: Timestamp) {
+        let mut made = entries(frames, self.spool.totals_mut(), &self.frame);
+        let is_taken = self.spool.append(&mut made, now).is_ok();
+        for entry in made.iter().filter(|entry| entry.is_state() && is_taken) {
+            self.logged.push((entry.at.position(), (entry.stream, entry.seq)));
+        }
+        if let Some(disk) = &mut self.disk {
+            // A fault is tried again with the next tick, as the committer does.
+            let _ = disk.journal.commit(now);
+        }
+        self.sender.push(&made);
+    }
+
+    /// Reads what the sender wants of the spool.
+    fn read(&mut self, now: Instant) {
+        if let (Some(from), Some(log)) = (self.sender.wants_read(now), self.spool.log()) {
+            let (entries, read_to) = read(log, from, 2000).unwrap();
+            self.sender.loaded(now, from, entries, read_to);
+        }
+    }
+
+    fn save(&self) {
+        if let (Some(log), Some(cursors)) = (self.spool.log(), self.spool.cursors()) {
+            let _ = Spool::save(log, cursors, "gateway", self.sender.mark());
+        }
+    }
+
+    /// All segments but the last two go.
+    fn drop_oldest(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let segments = disk.journal.log().segments();
+        if let Some(last) = segments.len().checked_sub(3).map(|last| segments[last]) {
+            let totals = self.spool.totals_at(last.end).unwrap();
+            self.sender.lost_before(Place::behind(last.end), totals, DropReason::Bytes);
+            let _ = disk.journal.drop_before(last.end);
         }
     }
 
@@ -158,10 +264,15 @@ impl Collector {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        let key = self.ticks_since_key >= TICKS_PER_KEY;
+        let is_back = self.spool.is_back(1000);
+        if is_back {
+            self.encoder.mark_gap();
+        }
+        let key = self.ticks_since_key >= TICKS_PER_KEY || is_back;
         self.ticks_since_key = if key { 0 } else { self.ticks_since_key + 1 };
         let frames = self.encoder.tick(now, now, &std::mem::take(&mut self.finished), key);
-        self.sender.frames(frames);
+        self.last_tick = now;
+        self.append(&frames, now);
     }
 }
 
@@ -169,8 +280,16 @@ struct World {
     monotonic: Instant,
     wall: Timestamp,
     limits: SenderLimits,
+    frame: FrameLimits,
     streams: u8,
-    collector: Collector,
+    /// `None` while it is restarted.
+    collector: Option<Collector>,
+    /// State frames that were synced when their run ended, and that nothing dropped before.
+    safe: HashSet<(StreamId, u64)>,
+    /// State frames that were acknowledged.
+    delivered: HashSet<(StreamId, u64)>,
+    /// Counted as dropped.
+    dropped: u64,
     store: Arc<Store>,
     receiver: Receiver,
     pusher: Pusher,
@@ -184,19 +303,26 @@ struct World {
 }
 
 impl World {
-    fn new(queue_bytes_max: usize, frame_bytes_max: usize) -> World {
-        let frame = FrameLimits { frame_bytes_max, ..FrameLimits::default() };
+    fn new(queue_bytes_max: usize, has_spool: bool) -> World {
+        let frame = FrameLimits::default();
         let backoff_max = Duration::from_secs(2);
-        let limits = SenderLimits { queue_bytes_max, body_bytes_max: 1 << 20, backoff_max, frame };
+        let backlog_bytes_per_second = None;
+        let limits =
+            SenderLimits { queue_bytes_max, has_spool, body_bytes_max: 1 << 20, backoff_max, backlog_bytes_per_second };
         let wall = Timestamp(1_800_000_000_000);
         let pool = CpuPool::new(1).unwrap();
         let (store, receiver, pusher) = gateway(&pool);
+        let files = has_spool.then(|| FaultyFiles::new(7));
         World {
             monotonic: Instant::now(),
             wall,
             streams: 1,
-            collector: Collector::new(StreamId([1; 16]), wall, limits.clone()),
+            collector: Some(Collector::new(1, wall, limits.clone(), frame.clone(), files)),
+            safe: HashSet::new(),
+            delivered: HashSet::new(),
+            dropped: 0,
             limits,
+            frame,
             store,
             receiver,
             pusher,
@@ -208,6 +334,38 @@ impl World {
         }
     }
 
+    fn collector(&mut self) -> &mut Collector {
+        self.collector.as_mut().expect("it runs but for a moment")
+    }
+
+    /// The process ends as it may, and another one begins.
+    fn restart_collector(&mut self, crash: Crash) {
+        let mut before = self.collector.take().expect("it runs");
+        self.dropped += before.sender.take_dropped().iter().map(|(_, totals)| totals.frames).sum::<u64>();
+        let files = before.disk.take().map(|disk| {
+            let (first, synced) = (disk.journal.log().first(), disk.journal.log().synced());
+            let is_safe = |at: &Position| *at >= first && *at < synced;
+            self.safe.extend(before.logged.iter().filter(|(at, _)| is_safe(at)).map(|(_, frame)| *frame));
+            disk.files.after(crash)
+        });
+        drop(before);
+        self.streams += 1;
+        self.collector = Some(Collector::new(self.streams, self.wall, self.limits.clone(), self.frame.clone(), files));
+    }
+
+    fn overtake(&mut self) {
+        self.streams += 1;
+        let streams = self.streams;
+        let collector = self.collector();
+        if collector.encoder.left_out().scrapes > 0 || collector.last_tick == Timestamp(0) {
+            return;
+        }
+        collector.ahead = Ahead::new(StreamId([100 + streams; 16]));
+        let frames = collector.encoder.newest(&mut collector.ahead, collector.last_tick, collector.last_tick);
+        let body: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect();
+        assert!(matches!(self.apply(&body), Verdict::Acked { .. }), "a stream that stands on nothing");
+    }
+
     fn pass(&mut self, time: Duration) {
         self.monotonic += time;
         self.wall = self.wall + time;
@@ -217,7 +375,10 @@ impl World {
         self.pass(Duration::from_secs(1));
         match event {
             Event::Scrape { target, series, fails } => self.scrape(*target, *series, *fails),
-            Event::Tick => self.collector.tick(self.wall),
+            Event::Tick => {
+                let wall = self.wall;
+                self.collector().tick(wall);
+            }
             Event::Deliver => self.deliver(),
             Event::LoseRequest => {
                 if self.send().is_some() {
@@ -233,10 +394,15 @@ impl World {
             Event::Repeat(which) => self.repeat(*which),
             Event::Damage(bit) => self.deliver_damaged(*bit),
             Event::RestartGateway => (self.store, self.receiver, self.pusher) = gateway(&self.pool),
-            Event::RestartCollector => {
-                self.streams += 1;
-                self.collector = Collector::new(StreamId([self.streams; 16]), self.wall, self.limits.clone());
+            Event::RestartCollector(crash) => self.restart_collector(*crash),
+            Event::Overtake => self.overtake(),
+            Event::FailDisk(times) => {
+                if let Some(disk) = &self.collector().disk {
+                    disk.files.set(Faults { writes: *times, syncs: *times / 2, ..Faults::default() });
+                }
             }
+            Event::SaveCursor => self.collector().save(),
+            Event::DropOldest => self.collector().drop_oldest(),
         }
     }
 
@@ -246,14 +412,18 @@ impl World {
         let page: Page = page.collect();
         let outcome = if fails { Outcome::Failed } else { Outcome::Up };
         self.scraped.insert((target, self.wall.as_millis()), page.clone());
-        self.collector.scrape(target, &page, self.wall, outcome);
+        let wall = self.wall;
+        self.collector().scrape(target, &page, wall, outcome);
         self.last.insert(target, page);
     }
 
     /// The body that is due, if any; time passes while the sender waits.
     fn send(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.collector.sender.step(self.monotonic) {
+        // What the disk has not taken yet cannot be read, however long one waits.
+        for _ in 0..50 {
+            let now = self.monotonic;
+            self.collector().read(now);
+            match self.collector().sender.step(now) {
                 Step::Send(body) => {
                     let bytes = joined(&body);
                     self.sent.push(bytes.clone());
@@ -261,39 +431,54 @@ impl World {
                 }
                 Step::Wait(until) => self.pass(until.duration_since(self.monotonic)),
                 Step::Make(fresh) => self.make(fresh),
-                Step::Idle => return None,
+                Step::Idle if self.collector().sender.wants_read(now).is_none() => return None,
+                Step::Idle => {}
             }
         }
+        None
     }
 
     fn make(&mut self, fresh: Fresh) {
-        let collector = &mut self.collector;
-        match fresh {
-            Fresh::Key => collector.encoder.mark_gap(),
-            Fresh::Stream => {
-                self.streams += 1;
-                let (stream, frame) = (StreamId([self.streams; 16]), self.limits.frame.clone());
-                collector.encoder = Encoder::new(stream, self.wall, frame);
-            }
+        let (wall, streams) = (self.wall, self.streams + 1);
+        let collector = self.collector();
+        if fresh == Fresh::Stream {
+            collector.encoder = collector.encoder.anew(StreamId([streams; 16]), wall);
         }
         collector.ticks_since_key = 0;
         let scrapes = std::mem::take(&mut collector.finished);
-        let frames = collector.encoder.tick(self.wall, self.wall, &scrapes, true);
-        collector.sender.replace(collector.encoder.stream(), frames);
+        let frames = collector.encoder.tick(wall, wall, &scrapes, true);
+        collector.last_tick = wall;
+        collector.append(&frames, wall);
+        self.streams = streams;
+    }
+
+    /// Notes what an acknowledged body brought.
+    fn answered(&mut self, body: &[u8], verdict: Verdict) {
+        if let Verdict::Acked { acked } = verdict {
+            let mut rest = body;
+            while let Ok((frame, behind)) = Frame::parse(rest, &FrameLimits::default()) {
+                let header = frame.header();
+                self.delivered.extend((header.seq != 0 && header.seq <= acked).then_some((header.stream, header.seq)));
+                rest = behind;
+            }
+        }
+        let now = self.monotonic;
+        self.collector().sender.answered(now, verdict);
     }
 
     fn apply(&self, body: &[u8]) -> Verdict {
-        self.receiver.apply(&self.pusher, body, self.wall, self.monotonic)
+        self.receiver.apply(&self.pusher, body, self.wall, self.monotonic).verdict
     }
 
     fn fail(&mut self) {
-        self.collector.sender.failed(self.monotonic, Failure::Unanswered);
+        let now = self.monotonic;
+        self.collector().sender.failed(now, Failure::Unanswered);
     }
 
     fn deliver(&mut self) {
         if let Some(body) = self.send() {
             let verdict = self.apply(&body);
-            self.collector.sender.answered(self.monotonic, verdict);
+            self.answered(&body, verdict);
         }
     }
 
@@ -309,7 +494,7 @@ impl World {
         body[at] ^= 1 << (bit % 8);
         let verdict = self.apply(&body);
         assert!(!matches!(verdict, Verdict::Acked { .. }), "a turned bit is seen");
-        self.collector.sender.answered(self.monotonic, verdict);
+        self.answered(&body, verdict);
     }
 
     /// What the gateway shows of each target.
@@ -330,18 +515,29 @@ impl World {
         }
     }
 
+    /// What was synced has arrived, or is counted as dropped.
+    fn check_deliveries(&mut self) {
+        self.dropped += self.collector().sender.take_dropped().iter().map(|(_, totals)| totals.frames).sum::<u64>();
+        let missing: Vec<_> = self.safe.difference(&self.delivered).collect();
+        assert!(missing.len() as u64 <= self.dropped, "{missing:?} are missing, {} are counted", self.dropped);
+    }
+
     /// Every target is scraped once more and the network works again.
     fn heal(&mut self) {
+        if let Some(disk) = &self.collector().disk {
+            disk.files.set(Faults::default());
+        }
         for _ in 0..100 {
             // A new stream learns of a target when it is scraped, so all of them are, as in life.
             (0..TARGETS).for_each(|target| self.scrape(target, 0b1010_0101, false));
-            self.collector.tick(self.wall);
-            while !self.collector.sender.is_drained() {
+            let wall = self.wall;
+            self.collector().tick(wall);
+            while !self.collector().sender.is_drained() {
                 self.pass(Duration::from_secs(1));
                 self.deliver();
                 self.check_truth();
                 self.tries += 1;
-                assert!(self.tries < 1000, "the two ends do not meet: {:?}", self.collector.sender);
+                assert!(self.tries < 1000, "the two ends do not meet: {:?}", self.collector().sender);
             }
             let shown = self.shown().into_iter().map(|(target, (_, page))| (target, page));
             if shown.collect::<HashMap<u8, Page>>() == self.last {
@@ -394,13 +590,15 @@ proptest! {
     fn the_two_ends_always_meet_again_and_never_show_what_was_not(
         events in prop::collection::vec(event(), 1..80),
         queue_bytes_max in prop_oneof![Just(64 << 20), 500_usize..4000],
+        has_spool in any::<bool>(),
     ) {
-        let mut world = World::new(queue_bytes_max, FrameLimits::default().frame_bytes_max);
+        let mut world = World::new(queue_bytes_max, has_spool);
         for event in &events {
             world.happen(event);
             world.check_truth();
         }
         world.heal();
+        world.check_deliveries();
     }
 }
 

@@ -14,7 +14,7 @@ fn record(gateway: &Gateway, number: u32, series: &[(&[(&str, &str)], f64)]) -> 
     let series = series
         .iter()
         .map(|(labels, value)| (Labels::from_pairs(labels.iter().copied()), RecordedSample::Float(*value)));
-    gateway.store.record(&rule(number), Timestamp(gateway.now()), series)
+    gateway.store.record(&rule(number), Timestamp(gateway.now()), series).map(|_| ())
 }
 
 /// What a query sees now, as text.

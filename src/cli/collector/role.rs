@@ -4,7 +4,7 @@
 //! only then do the collector's own pages go.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -16,11 +16,13 @@ use crate::exposition::Format;
 use crate::http::own::{OwnPages, own_routes};
 use crate::http::reload::ReloadQueue;
 use crate::http::routes::{index_route, lifecycle_routes};
+use crate::journal::{CommitOptions, Committer, Cursors, DiskFiles, Files, Journal};
 use crate::model::Labels;
 use crate::net::{Server, ServerLimits};
-use crate::push::client::{PushClient, PushClientParts, Reconfigured, StatusBoard};
-use crate::push::transport::Transport;
-use crate::runtime::{CpuPool, Shutdown, Stage, clock};
+use crate::push::client::{PushClient, PushClientParts, Reconfigured, StatusBoard, limits_of, spool_options};
+use crate::push::spool::{Spool, SpoolError};
+use crate::push::transport::{Transport, TransportError};
+use crate::runtime::{CpuPool, Shutdown, Stage, Tasks, clock};
 use crate::scrape::{Manager, OwnTarget};
 use crate::snapshot::Scrape;
 use crate::telemetry::{CollectorMetrics, Registry};
@@ -42,15 +44,17 @@ pub struct Collector {
     metrics: CollectorMetrics,
     status: StatusBoard,
     reconfigure: mpsc::Sender<Reconfigured>,
+    spool_dir: Option<PathBuf>,
 }
 
 impl Collector {
     /// Starts scraping and pushing; the tasks belong to `shutdown`.
     pub fn start(config: Arc<CollectorConfig>, pool: &CpuPool, shutdown: &Shutdown) -> Result<Collector, StartError> {
-        let transport = Transport::new(&config.push)?;
-        if let Err(fault) = transport.check_validity(clock::now()) {
+        let transports = transports(&config)?;
+        for fault in transports.iter().filter_map(|transport| transport.check_validity(clock::now()).err()) {
             tracing::warn!(%fault, "the gateway will refuse this collector's certificate");
         }
+        let spool = open_spool(&config, &shutdown.tasks(Stage::Rest))?;
         let manager = Manager::start(&config, &shutdown.tasks(Stage::Intake), pool)?;
         let mut registry = Registry::new();
         let metrics = CollectorMetrics::new(&mut registry);
@@ -58,33 +62,27 @@ impl Collector {
         metrics.reload().succeeded(clock::now());
         let registry = Arc::new(registry);
         let (reconfigure, reconfigured) = mpsc::channel(RECONFIGURATIONS_MAX);
-        let collector = Collector { manager, registry, metrics, status: StatusBoard::default(), reconfigure };
-        collector.push(&config, transport, reconfigured, shutdown);
-        Ok(collector)
-    }
-
-    fn push(
-        &self,
-        config: &CollectorConfig,
-        transport: Transport,
-        reconfigured: mpsc::Receiver<Reconfigured>,
-        shutdown: &Shutdown,
-    ) {
+        let (status, spool_dir) = (StatusBoard::default(), config.spool.dir.clone());
+        let collector = Collector { manager, registry, metrics, status, reconfigure, spool_dir };
         let external = config.global.external_labels.iter();
         let external = Labels::from_pairs(external.map(|(name, value)| (name.as_str(), value.as_str())));
-        let own = self.manager.own_target(&own_instance(&config.http.listen), &external);
-        let manager = self.manager.clone();
+        let own = collector.manager.own_target(&own_instance(&config.http.listen), &external);
+        let finished = collector.manager.clone();
         let client = PushClient::new(PushClientParts {
-            transport,
             config: config.push.clone(),
-            take_finished: Box::new(move || manager.take_finished()),
-            scrape_own: Box::new(scrape_own(self.registry.clone(), own)),
-            metrics: self.metrics.clone(),
-            status: self.status.clone(),
+            transports,
+            spool,
+            limits: limits_of(&config.spool),
+            pool: pool.clone(),
+            take_finished: Box::new(move || finished.take_finished()),
+            scrape_own: Box::new(scrape_own(collector.registry.clone(), own)),
+            metrics: collector.metrics.clone(),
+            status: collector.status.clone(),
             reconfigured,
-        });
+        })?;
         let tasks = shutdown.tasks(Stage::Drain);
         tasks.spawn("push", client.run(tasks.stop().clone()));
+        Ok(collector)
     }
 
     /// How pushing goes.
@@ -131,12 +129,33 @@ impl Collector {
 
     fn take(&self, config: &CollectorConfig) -> Result<(), String> {
         // Certificates are read here once, so that bad ones are refused before targets change.
-        Transport::new(&config.push).map_err(|fault| fault.to_string())?;
+        transports(config).map_err(|fault| fault.to_string())?;
+        if config.spool.dir != self.spool_dir {
+            return Err("spool.dir changes with a restart only".to_owned());
+        }
         let room = self.reconfigure.try_reserve().map_err(|_| "the push client takes no reload now".to_owned())?;
         self.manager.reload(config).map_err(|fault| fault.to_string())?;
-        room.send(Reconfigured { config: config.push.clone() });
+        room.send(Reconfigured { config: config.push.clone(), spool: config.spool.clone() });
         Ok(())
     }
+}
+
+fn transports(config: &CollectorConfig) -> Result<Vec<Transport>, TransportError> {
+    config.push.gateways().iter().map(Transport::new).collect()
+}
+
+/// What earlier processes left, and the thread that makes it durable.
+fn open_spool(config: &CollectorConfig, tasks: &Tasks) -> Result<(Spool, Option<Committer>), StartError> {
+    let Some(dir) = &config.spool.dir else { return Ok((Spool::in_memory(), None)) };
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let options = spool_options(&config.spool);
+    let (journal, recovery) = Journal::open(files.clone(), dir, options, clock::now()).map_err(SpoolError::from)?;
+    for lost in recovery.cut.iter().chain(&recovery.behind_cursor) {
+        tracing::warn!(dir = %dir.display(), ?lost, "a part of the spool is lost");
+    }
+    let spool = Spool::on_disk(journal.log().clone(), Cursors::new(files, dir))?;
+    let committer = Committer::start(journal, CommitOptions::default(), tasks)?;
+    Ok((spool, Some(committer)))
 }
 
 /// The collector's own metrics as one more target: written and read in the process.

@@ -166,6 +166,7 @@ fn warn_of_fixed(before: &GatewayConfig, after: &GatewayConfig) {
             "http.tls_server_config (on or off)",
             before.http.tls_server_config.is_some() != after.http.tls_server_config.is_some(),
         ),
+        ("journal", before.journal != after.journal),
         ("limits.cpu_threads", before.limits.cpu_threads != after.limits.cpu_threads),
         ("query.max_concurrency", before.query.max_concurrency != after.query.max_concurrency),
         ("http.federate.concurrent_max", before.http.federate.concurrent_max != after.http.federate.concurrent_max),

@@ -1,17 +1,19 @@
 //! The gateway's parts, put together.
 //!
 //! Start in the order of need: what can be refused (addresses, certificates, passwords, the inventory) before anything
-//! is served; then both listeners at once. Shutdown in the order of harm: the listeners stop first, with the requests
-//! that are under way answered; the sweep and the watchers last.
+//! is served; then the readers' listener, which says that the gateway is not ready while the journal is read; then the push
+//! listener and the rules. Shutdown in the order of harm: the listeners stop first, with the requests
+//! that are under way answered, which takes the journal; the journal, the sweep and the watchers last.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::history;
 use super::reload::{Reloadable, external_url};
+use super::{history, journal};
 use crate::cli::start::{self, ListenerNames, Origin, StartError};
 use crate::config::GatewayConfig;
 use crate::http::auth::{Access, Guard};
@@ -20,7 +22,7 @@ use crate::http::push::push_routes;
 use crate::http::reload::ReloadQueue;
 use crate::http::routes::{guarded, index_route, lifecycle_routes};
 use crate::http::turns::in_turn;
-use crate::http::whole::when_whole;
+use crate::http::whole::{when_restored, when_whole};
 use crate::http::{Routes, api, federate, metrics};
 use crate::net::{Server, ServerLimits};
 use crate::promql::{Engine, SelectionCache};
@@ -33,6 +35,7 @@ use crate::snapshot::FrameLimits;
 use crate::store::{HistoryTotals, Store};
 use crate::telemetry::{GatewayMetrics, Kind, Registry};
 use crate::tls::{ServerFiles, ServerTls};
+use crate::wal::{Restored, Wal, metrics as wal_metrics};
 
 /// How often streams that ended by silence are freed. Readers do not see them before that either.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -78,7 +81,12 @@ impl Gateway {
         let threads = if config.limits.cpu_threads == 0 { cores() } else { config.limits.cpu_threads };
         let pool = CpuPool::new(threads)?;
         let store = Arc::new(Store::new(frame_limits(&config)));
-        let receiver = Arc::new(Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config)));
+        let rest = shutdown.tasks(Stage::Rest);
+        let wal = config.journal.dir.as_ref();
+        let wal = wal.map(|dir| Wal::open(dir, &config.journal, store.frame_limits(), &rest, clock::now()));
+        let wal = wal.transpose()?;
+        let receiver = Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config));
+        let receiver = Arc::new(receiver.journalling(wal.as_ref().map(|wal| wal.frames.clone())));
         let evaluations = CpuPool::new(threads)?;
         let pools = (pool.clone(), evaluations.clone());
         let parts = Reloadable::new(&config, receiver.clone(), metrics, store.clone(), pools)?;
@@ -96,20 +104,35 @@ impl Gateway {
         let counts = vec![("push", push.counts()), ("readers", readers.counts())];
         start::register_listener(&mut registry, &LISTENERS, counts);
         register_parts(&mut registry, &parts, &pool);
-        let (intake, rest) = (shutdown.tasks(Stage::Intake), shutdown.tasks(Stage::Rest));
-        let storage = (store.clone(), rule_storage(&config, &store));
+        let restored = Arc::new(Restored::default());
+        if let Some(wal) = &wal {
+            wal_metrics::register(&mut registry, wal, &restored);
+        }
+        let intake = shutdown.tasks(Stage::Intake);
+        let recorded = wal.as_ref().map(|wal| wal.recorded.clone());
+        let storage = (store.clone(), rule_storage(&config, &store).logging(recorded));
         let manager = Manager::start(rules, storage, evaluations, (&intake, &shutdown.tasks(Stage::Drain)));
         rule_metrics::register(&manager, &mut registry);
         // Nobody else sets it, and a second manager would be of no use.
-        let _ = parts.rules.set(manager);
+        let _ = parts.rules.set(manager.clone());
         // From here on nothing registers any more: pages are written from what is there.
         parts.registry.set(registry).expect("the registry is set once, here");
         let (reloads, queue) = ReloadQueue::new(origin.as_ref().is_some_and(|origin| origin.enable_reload));
-        let routes = readers_routes(&parts, &store, reloads, began, &config);
+        let is_restored = Arc::new(AtomicBool::new(wal.is_none()));
+        let routes = readers_routes(&parts, &store, reloads, (began, is_restored.clone()), &config);
         let routes = guarded(routes, Guard { access: parts.access.clone(), pool: pool.clone() });
-
-        start::serve(&intake, "push listener", push, push_routes(receiver));
         start::serve(&intake, "readers' listener", readers, routes);
+        if let Some(wal) = wal {
+            // Until then readers are told to wait, and collectors' connections wait to be accepted.
+            let threads = (&pool, threads);
+            if !journal::restore(&wal, &store, threads, &restored, shutdown.ending()).await? {
+                return Ok(gateway);
+            }
+            is_restored.store(true, Ordering::Release);
+            journal::keep_within_limits(&rest, wal, store.clone(), pool.clone());
+        }
+        manager.begin();
+        start::serve(&intake, "push listener", push, push_routes(receiver));
         start::watch_certificates(&rest, parts.push_tls.clone());
         if let Some(tls) = &parts.readers_tls {
             start::watch_certificates(&rest, tls.clone());
@@ -137,14 +160,20 @@ fn readers_routes(
     parts: &Reloadable,
     store: &Arc<Store>,
     reloads: ReloadQueue,
-    began: Instant,
+    (began, is_restored): (Instant, Arc<AtomicBool>),
     config: &GatewayConfig,
 ) -> Routes {
     let store = store.clone();
-    let awaited: Awaited = Arc::new(move || awaited(&store, began, clock::monotonic()));
+    let own = is_restored.clone();
+    let awaited: Awaited = Arc::new(move || match own.load(Ordering::Acquire) {
+        true => awaited(&store, began, clock::monotonic()),
+        false => vec!["the journal".to_owned()],
+    });
     let pages = federate::routes(parts.readers.clone()).merge(metrics::routes(parts.readers.clone()));
-    let pages = when_whole(in_turn(pages, config.http.federate.concurrent_max), awaited.clone());
+    let pages = when_restored(in_turn(pages, config.http.federate.concurrent_max), is_restored.clone());
+    let pages = when_whole(pages, awaited.clone());
     let queries = in_turn(api::routes(parts.queries.clone()), config.query.max_concurrency);
+    let queries = when_restored(queries, is_restored);
     let index = index_route("fedgate gateway", PATHS);
     let routes = lifecycle_routes(awaited, reloads).merge(index).merge(pages).merge(queries);
     match parts.rules.get() {

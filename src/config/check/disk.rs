@@ -44,6 +44,20 @@ pub(super) fn check_required_private(file: Option<&Path>, at: &At<'_>) {
     }
 }
 
+/// A directory that is there, or can be made where it is to be.
+pub(super) fn check_directory(dir: &Path, at: &At<'_>) {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::metadata(dir), fs::metadata(parent)) {
+        (Ok(found), _) if found.is_dir() => {}
+        (Ok(_), _) => at.fault(format!("{} is no directory", dir.display())),
+        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+            at.fault(format!("cannot use {}: {error}", dir.display()));
+        }
+        (Err(_), Ok(found)) if found.is_dir() => {}
+        (Err(_), _) => at.fault(format!("{} is to be made in a directory that is not there", dir.display())),
+    }
+}
+
 /// Warns of a configuration file with secrets in it that others may read.
 pub(in crate::config) fn check_file_mode(file: &Path, source: &str, at: &At<'_>) {
     let holds_secret = source.lines().map(str::trim_start).any(|line| {

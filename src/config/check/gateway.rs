@@ -13,7 +13,7 @@ use super::remote_write::check_remote_write;
 use crate::config::report::At;
 use crate::config::{
     AlertingConfig, ByteSize, ClientAuthType, FederateConfig, GatewayConfig, GatewayHttpConfig, GatewayLimits,
-    HistoryConfig, ListenerTlsConfig, PushLimits, PushListenerConfig, QueryConfig,
+    HistoryConfig, JournalConfig, ListenerTlsConfig, PushLimits, PushListenerConfig, QueryConfig,
 };
 
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -29,6 +29,15 @@ const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 const QUEUE_MAX: usize = 10_000_000;
 const BODY_BYTES_MIN: ByteSize = ByteSize(64 << 10);
 const BODY_BYTES_MAX: ByteSize = ByteSize(4 << 30);
+const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(1);
+const SEGMENT_BYTES_MIN: ByteSize = ByteSize(64 << 10);
+const SEGMENT_BYTES_MAX: ByteSize = ByteSize(4 << 30);
+/// Of a journal; whole segments go, and the one that is written never does.
+const SEGMENTS_MIN: u64 = 4;
+const JOURNAL_BYTES_MAX: ByteSize = ByteSize(1 << 50);
+/// A frame is one record of the journal.
+const JOURNALLED_BODY_BYTES_MAX: ByteSize = ByteSize::mib(60);
+
 /// Everything that must hold in a gateway's file.
 pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_labels(&config.global.external_labels, &at.key("global").key("external_labels"));
@@ -39,6 +48,11 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_alerting(&config.alerting, &at.key("alerting"));
     check_history(&config.history, &at.key("history"));
     check_remote_write(&config.remote_write, &config.push.clusters, &at.key("remote_write"));
+    check_journal(&config.journal, &at.key("journal"));
+    if config.journal.dir.is_some() && config.push.limits.body_bytes_max > JOURNALLED_BODY_BYTES_MAX {
+        let at = at.key("push").key("limits").key("body_bytes_max");
+        at.fault(format!("with a journal at most {JOURNALLED_BODY_BYTES_MAX}"));
+    }
     check_limits(&config.limits, &at.key("limits"));
     let (push, http) = (&config.push.listen, &config.http.listen);
     at.key("http").key("listen").require(push != http, "push.listen has this address already");
@@ -49,6 +63,8 @@ fn check_rules(config: &GatewayConfig, at: &At<'_>) {
     check_duration(config.global.evaluation_interval, WAIT_MIN, INTERVAL_MAX, &global.key("evaluation_interval"));
     check_duration(config.global.rule_query_offset, Duration::ZERO, INTERVAL_MAX, &global.key("rule_query_offset"));
     check_duration(config.rules.resend_delay, WAIT_MIN, WAIT_MAX, &rules.key("resend_delay"));
+    check_duration(config.rules.for_outage_tolerance, Duration::ZERO, HISTORY_MAX, &rules.key("for_outage_tolerance"));
+    check_duration(config.rules.for_grace_period, Duration::ZERO, INTERVAL_MAX, &rules.key("for_grace_period"));
     check_duration(config.rules.freshness.wait, Duration::ZERO, WAIT_MAX, &rules.key("freshness").key("wait"));
     if let Some(url) = &config.http.external_url {
         check_url(url, &["http", "https"], &at.key("http").key("external_url"));
@@ -76,6 +92,14 @@ fn check_history(history: &HistoryConfig, at: &At<'_>) {
             check_duration(one.duration, WAIT_MIN, HISTORY_MAX, &at.key("for"));
         }
     }
+}
+
+fn check_journal(journal: &JournalConfig, at: &At<'_>) {
+    check_duration(journal.commit_interval, Duration::ZERO, COMMIT_INTERVAL_MAX, &at.key("commit_interval"));
+    check_duration(journal.age_max, Duration::from_secs(60), HISTORY_MAX, &at.key("age_max"));
+    check_range(journal.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, &at.key("segment_bytes"));
+    let bytes_min = ByteSize(SEGMENTS_MIN.saturating_mul(journal.segment_bytes.0));
+    check_range(journal.bytes_max, bytes_min, JOURNAL_BYTES_MAX, &at.key("bytes_max"));
 }
 
 fn check_push(push: &PushListenerConfig, at: &At<'_>) {

@@ -82,6 +82,16 @@ impl Keeper {
         &self.keeps
     }
 
+    /// How far back scraped and recorded series are kept at most.
+    pub(in crate::store) fn reach(&self) -> (Duration, Duration) {
+        let longest = |keeps: &mut dyn Iterator<Item = &Keep>| {
+            let longest = keeps.map(|keep| keep.duration).max().unwrap_or_default();
+            Duration::from_millis(rounded(longest).unsigned_abs())
+        };
+        let scraped = longest(&mut self.keeps.iter().filter(|keep| !keep.is_of_recorded));
+        (scraped, longest(&mut self.keeps.iter()))
+    }
+
     /// What may name series of this metric name.
     fn of_name(&self, name: &str, is_recorded: bool) -> impl Iterator<Item = u16> {
         let own = self.by_name.get(name).map_or(&[][..], Vec::as_slice);

@@ -70,7 +70,7 @@ impl Site {
     fn push(&self, body: &[u8], nth: usize) {
         let after = Duration::from_secs(nth as u64);
         let (wall, monotonic) = (Timestamp(START_MS) + after, self.began + after);
-        let verdict = self.receiver.apply(&self.pusher, body, wall, monotonic);
+        let verdict = self.receiver.apply(&self.pusher, body, wall, monotonic).verdict;
         assert!(!matches!(verdict, Verdict::Unauthenticated { .. }), "{verdict:?}");
         let view = self.store.view(wall, monotonic, None);
         let selection = select(&view, &[Vec::new()]);

@@ -86,6 +86,25 @@ fn a_segment_that_goes_on_is_dropped_with_the_one_before() {
 }
 
 #[test]
+fn an_older_segment_never_outlives_a_newer_one() {
+    for seed in 0..50 {
+        let files = FaultyFiles::new(seed);
+        let mut journal = open(&files, 1);
+        for number in 0..5u8 {
+            append(&journal, &[number; 100]);
+        }
+        journal.commit(NOW).unwrap();
+        for _ in 0..2 {
+            files.set(Faults { dir_syncs: 1, ..Faults::default() });
+            journal.drop_before(Position(u64::MAX)).unwrap_err();
+        }
+        drop(journal);
+        let read = read_all(&open(&files.after(Crash::Mixes), 1));
+        assert_eq!(payloads(&read).len(), read.len(), "seed {seed}: one is missing in between");
+    }
+}
+
+#[test]
 fn a_full_disk_costs_nothing_that_waits_and_dropping_makes_room() {
     let files = FaultyFiles::new(1);
     let mut journal = open(&files, 2000);
