@@ -42,6 +42,7 @@ mod protobuf_page;
 mod protobuf_roundtrip;
 mod push_resync;
 mod push_sender;
+mod push_spool;
 mod push_verdicts;
 mod query_api;
 mod recorded;

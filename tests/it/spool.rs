@@ -1,6 +1,7 @@
 //! The collector's spool in the real program: outages, `kill -9`, a gateway that is away for good, directories that are not ours.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,11 +25,22 @@ struct Exporter {
 
 impl Exporter {
     fn start() -> Exporter {
+        Exporter::with_noise(0)
+    }
+
+    /// The same with so many series beside it that have another value each time, which no compressor makes small.
+    fn with_noise(series: u64) -> Exporter {
         let served = Arc::new(AtomicU64::new(0));
         let count = served.clone();
         let port = http::serve(move |_| {
-            let body = format!("served_total {}\n", count.fetch_add(1, Ordering::SeqCst) + 1).into_bytes();
-            Answer { status: 200, content_type: "text/plain; version=0.0.4", body }
+            let served = count.fetch_add(1, Ordering::SeqCst) + 1;
+            let mut body = format!("served_total {served}\n");
+            for n in 0..series {
+                let noise = (served << 32 | n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+                let value = f64::from_bits(0x3ff0_0000_0000_0000 | noise.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 12);
+                writeln!(body, "noise{{n=\"{n}\"}} {value}").unwrap();
+            }
+            Answer { status: 200, content_type: "text/plain; version=0.0.4", body: body.into_bytes() }
         });
         Exporter { port, served }
     }
@@ -161,6 +173,50 @@ fn a_gateway_that_is_away_delays_no_other_and_gets_everything_later() {
     wait_for("the whole of it", || kept(http_port).contains_key(kept(site.http_port).keys().next()?).then_some(()));
     assert_whole(&kept(http_port), &[]);
     assert_whole(&kept(site.http_port), &[]);
+}
+
+/// The value of a series on a gateway's page.
+fn shown(site: &Site, selector: &str) -> Option<(f64, f64)> {
+    let page = site.federate(selector);
+    let line = page.lines().find(|line| !line.starts_with('#'))?;
+    let mut words = line.rsplit(' ').map(|word| word.parse::<f64>().unwrap());
+    let at = words.next()?;
+    Some((words.next()?, at))
+}
+
+#[test]
+fn the_newest_state_overtakes_a_backlog_that_may_take_little_of_the_line() {
+    let site = Site::at_pace(Duration::from_secs(2));
+    site.issue("alpha");
+    // Some 60 kB a scrape, so that a body holds one.
+    let exporter = Exporter::with_noise(9000);
+    let bounds = "  body_bytes_max: 64KB\n  backlog_bytes_per_second: 60KB\n";
+    let config = collector_config(&site, &exporter, bounds);
+    let gateway_config = site.gateway_config(&["alpha"], HISTORY);
+    let _collector = site.start_collector(&config);
+    exporter.wait(7);
+    let _gateway = site.start_gateway(&gateway_config);
+    let mut newest = 0.0;
+    let mut look = || {
+        let (value, at) = shown(&site, "served_total")?;
+        assert!(at >= newest, "{value} at {at} steps back behind {newest}");
+        newest = at;
+        Some(value as u64)
+    };
+    wait_for("the newest state", || look().filter(|value| value + 1 >= exporter.served()));
+    let behind = kept(site.http_port).len() as u64;
+    assert!(behind + 3 < exporter.served(), "{behind} have come of {}, nothing was overtaken", exporter.served());
+    assert_eq!(shown(&site, "fedgate_collector_push_overtaking").map(|(value, _)| value), Some(1.0));
+    wait_for("the backlog", || {
+        look();
+        let kept = kept(site.http_port);
+        (kept.values().max().is_some_and(|last| *last == kept.len() as u64)).then_some(())
+    });
+    assert_whole(&kept(site.http_port), &[]);
+    wait_for("the end of overtaking", || {
+        look();
+        shown(&site, "fedgate_collector_push_overtaking").filter(|(value, _)| *value == 0.0)
+    });
 }
 
 /// What the program says, and its exit code.
