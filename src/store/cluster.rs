@@ -250,8 +250,8 @@ impl ClusterState {
         let others = || self.streams.iter().filter(|(_, stream)| stream.is_volatile == header.volatile);
         if header.volatile {
             let own = others().filter(|(_, stream)| stream.collector == arrival.collector);
-            let oldest = own.clone().min_by_key(|(_, stream)| stream.heard).map(|(id, _)| *id);
-            return Ok(oldest.filter(|_| own.count() >= VOLATILE_MAX));
+            let leaving = own.clone().min_by_key(|(_, stream)| (stream.shows_any(), stream.heard)).map(|(id, _)| *id);
+            return Ok(leaving.filter(|_| own.count() >= VOLATILE_MAX));
         }
         let max = self.policy.limits.streams.max(1);
         if others().count() < max {

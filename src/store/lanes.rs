@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use crate::model::Timestamp;
 
-/// Volatile streams that a collector may have at once: one that it sends, and one that it gave up.
-pub(super) const VOLATILE_MAX: usize = 2;
+/// Volatile streams that a collector may have at once: the one that it sends, and what it gave up or earlier runs left, which may still show
+/// targets that were not scraped again yet.
+pub(super) const VOLATILE_MAX: usize = 4;
 
 /// The ticks up to which volatile streams were shown, by collector; only while nothing has reached them.
 #[derive(Debug, Default)]

@@ -127,6 +127,11 @@ impl Stream {
         self.is_whole
     }
 
+    /// Whether readers see any target here.
+    pub(super) fn shows_any(&self) -> bool {
+        self.targets.values().any(|held| held.is_owned)
+    }
+
     pub(super) fn take_changed(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.changed).into_iter().collect()
     }
