@@ -12,7 +12,7 @@ use super::recorded::RecordedLog;
 use super::retention::{Logs, OnFull, Retention};
 use crate::config::{JournalConfig, JournalDurability, JournalFull};
 use crate::journal::{
-    CommitOptions, Committer, Cursors, DiskFiles, Durability, Journal, Limits, OpenError, Options, Role,
+    CommitOptions, Committer, Cursors, DiskFiles, Durability, Files, Journal, Limits, OpenError, Options, Role,
 };
 use crate::model::Timestamp;
 use crate::runtime::Tasks;
@@ -48,6 +48,7 @@ pub struct Wal {
 impl Wal {
     /// Opens or makes the logs below `dir`. Their threads belong to `tasks`, and outlive all who append.
     pub fn open(
+        files: &Arc<dyn Files>,
         dir: &Path,
         config: &JournalConfig,
         limits: &FrameLimits,
@@ -56,14 +57,14 @@ impl Wal {
     ) -> Result<Wal, WalError> {
         let options = commit_options(config);
         let [frames, recorded] = [(Logs::Frames, Role::Frames), (Logs::Recorded, Role::Recorded)]
-            .map(|(log, role)| open_log(&dir.join(log.as_str()), role, config, now));
+            .map(|(log, role)| open_log(files, &dir.join(log.as_str()), role, config, now));
         let (frames, recorded) = (frames?, recorded?);
         let frames = FrameLog::new(Committer::start(frames, options, tasks)?, options, limits.clone());
         let mut stream = [0; 16];
         getrandom::fill(&mut stream)?;
         let recorded = Committer::start(recorded, options, tasks)?;
         let recorded = RecordedLog::new(recorded, StreamId(stream), FrameLimits::default(), now);
-        let cursors = Cursors::new(Arc::new(DiskFiles), &dir.join(Logs::Frames.as_str()));
+        let cursors = Cursors::new(files.clone(), &dir.join(Logs::Frames.as_str()));
         let on_full = match config.on_full {
             JournalFull::DropOldest => OnFull::DropOldest,
             JournalFull::Refuse => OnFull::Refuse,
@@ -81,9 +82,15 @@ pub fn check(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_log(dir: &Path, role: Role, config: &JournalConfig, now: Timestamp) -> Result<Journal, OpenError> {
+fn open_log(
+    files: &Arc<dyn Files>,
+    dir: &Path,
+    role: Role,
+    config: &JournalConfig,
+    now: Timestamp,
+) -> Result<Journal, OpenError> {
     let options = Options { segment_bytes: config.segment_bytes.0, ..Options::new(role) };
-    let (journal, recovery) = Journal::open(Arc::new(DiskFiles), dir, options, now)?;
+    let (journal, recovery) = Journal::open(files.clone(), dir, options, now)?;
     for (lost, what) in [
         (
             recovery.cut,

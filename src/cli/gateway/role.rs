@@ -24,6 +24,7 @@ use crate::http::routes::{guarded, index_route, lifecycle_routes};
 use crate::http::turns::in_turn;
 use crate::http::whole::{when_restored, when_whole};
 use crate::http::{Routes, api, federate, metrics};
+use crate::journal::{DiskFiles, Files};
 use crate::net::{Server, ServerLimits};
 use crate::promql::{Engine, SelectionCache};
 use crate::push::receive::{BodyLimits, Receiver};
@@ -83,7 +84,8 @@ impl Gateway {
         let store = Arc::new(Store::new(frame_limits(&config)));
         let rest = shutdown.tasks(Stage::Rest);
         let wal = config.journal.dir.as_ref();
-        let wal = wal.map(|dir| Wal::open(dir, &config.journal, store.frame_limits(), &rest, clock::now()));
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        let wal = wal.map(|dir| Wal::open(&files, dir, &config.journal, store.frame_limits(), &rest, clock::now()));
         let wal = wal.transpose()?;
         let receiver = Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config));
         let receiver = Arc::new(receiver.journalling(wal.as_ref().map(|wal| wal.frames.clone())));

@@ -1,5 +1,7 @@
 //! What goes when, and who gives way where the journal is full.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fedgate::config::{ByteSize, JournalConfig, JournalFull};
@@ -12,6 +14,7 @@ use fedgate::store::Keep;
 use fedgate::wal::{Entry, FrameReader, Logs};
 
 use super::lives::{Life, small_segments};
+use crate::journal::faulty::{Crash, Faults, FaultyFiles};
 use crate::store_pushes::Collector;
 
 /// Frames of ten rounds, each a KEY so that nothing before it is needed.
@@ -25,7 +28,7 @@ fn frames(collector: &mut Collector, rounds: i64) -> Vec<Vec<EncodedFrame>> {
     (0..rounds).map(tick).collect()
 }
 
-async fn filled(dir: &std::path::Path, config: &JournalConfig, keeps: Vec<Keep>) -> (Life, Collector) {
+async fn filled(dir: &Path, config: &JournalConfig, keeps: Vec<Keep>) -> (Life, Collector) {
     let (life, mut collector) = (Life::begin(dir, config, &["alpha"], keeps).await, Collector::new(1, clock::now().0));
     for frames in frames(&mut collector, 60) {
         assert!(matches!(life.push("alpha-1", &frames).await, Verdict::Acked { .. }));
@@ -148,4 +151,35 @@ async fn without_room_in_the_buffer_nothing_is_applied() {
     drop(all);
     assert!(matches!(life.push("alpha-1", &next).await, Verdict::Acked { .. }));
     life.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_disk_acknowledges_nothing_and_readers_see_the_present() {
+    let (files, dir) = (FaultyFiles::new(1), Path::new("/journal"));
+    let life = Life::begin_on(Arc::new(files.clone()), dir, &small_segments(), &["alpha"], Vec::new());
+    let mut collector = Collector::new(1, clock::now().0);
+    let mut next = frames(&mut collector, 3).into_iter();
+    let [first, second, third] = [next.next(), next.next(), next.next()].map(Option::unwrap);
+    assert!(matches!(life.push("alpha-1", &first).await, Verdict::Acked { .. }));
+    files.set(Faults { room: Some(files.used()), ..Faults::default() });
+    let before = life.shown();
+    assert!(matches!(life.push("alpha-1", &second).await, Verdict::Busy { .. }), "the disk is full");
+    let during = life.shown();
+    assert_ne!(during, before, "it is shown, not acknowledged");
+    assert!(matches!(life.push("alpha-1", &second).await, Verdict::Busy { .. }), "nor when it comes again");
+    files.set(Faults::default());
+    let again = loop {
+        match life.push("alpha-1", &second).await {
+            Verdict::Busy { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
+            verdict => break verdict,
+        }
+    };
+    assert!(matches!(again, Verdict::Acked { .. }), "{again:?}");
+    assert_eq!(life.shown(), during, "the duplicate changes nothing");
+    assert!(matches!(life.push("alpha-1", &third).await, Verdict::Acked { .. }));
+    let shown = life.shown();
+    // Power is cut: what was not synced is gone, and that was acknowledged to nobody.
+    let left = files.after(Crash::Forgets);
+    let life = Life::begin_on(Arc::new(left), dir, &small_segments(), &["alpha"], Vec::new());
+    assert_eq!(life.shown(), shown);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fedgate::config::{JournalConfig, Ratio};
+use fedgate::journal::{DiskFiles, Files};
 use fedgate::model::{Labels, Timestamp, is_stale};
 use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
@@ -46,10 +47,21 @@ pub(super) fn small_segments() -> JournalConfig {
 }
 
 impl Life {
-    /// Begins with the directory as it is. `keeps`: what is kept of the past. `from_start`: as if there were no checkpoint.
+    /// Begins with the directory as it is. `keeps`: what is kept of the past.
     pub(super) async fn begin(dir: &Path, config: &JournalConfig, clusters: &[&str], keeps: Vec<Keep>) -> Life {
+        Life::begin_on(Arc::new(DiskFiles), dir, config, clusters, keeps)
+    }
+
+    /// The same over another disk. Within a runtime.
+    pub(super) fn begin_on(
+        files: Arc<dyn Files>,
+        dir: &Path,
+        config: &JournalConfig,
+        clusters: &[&str],
+        keeps: Vec<Keep>,
+    ) -> Life {
         let (shutdown, limits) = (Shutdown::new(), FrameLimits::default());
-        let wal = Wal::open(dir, config, &limits, &shutdown.tasks(Stage::Rest), clock::now()).unwrap();
+        let wal = Wal::open(&files, dir, config, &limits, &shutdown.tasks(Stage::Rest), clock::now()).unwrap();
         let store = Arc::new(Store::new(limits));
         let metrics = GatewayMetrics::new(&mut Registry::new());
         let bounds = BodyLimits { bytes_max: 1 << 20, frames_max: 4096 };
