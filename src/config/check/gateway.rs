@@ -48,6 +48,8 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_alerting(&config.alerting, &at.key("alerting"));
     check_history(&config.history, &at.key("history"));
     check_remote_write(&config.remote_write, &config.push.clusters, &at.key("remote_write"));
+    let has_journal = config.remote_write.is_empty() || config.journal.dir.is_some();
+    at.key("remote_write").require(has_journal, "what is sent is read from the journal: set journal.dir");
     check_journal(&config.journal, &at.key("journal"));
     if config.journal.dir.is_some() && config.push.limits.body_bytes_max > JOURNALLED_BODY_BYTES_MAX {
         let at = at.key("push").key("limits").key("body_bytes_max");
