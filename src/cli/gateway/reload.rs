@@ -19,11 +19,13 @@ use crate::http::selectors::parse_selector;
 use crate::model::Labels;
 use crate::promql::{Engine, ParseOptions};
 use crate::push::receive::Receiver;
+use crate::remote_write::send::{SenderCounts, Senders};
 use crate::rules::manager::{self, Manager};
-use crate::runtime::{CpuPool, clock};
+use crate::runtime::{CpuPool, Tasks, clock};
 use crate::store::Store;
 use crate::telemetry::{GatewayMetrics, Registry};
 use crate::tls::{Refresh, ServerFiles, ServerTls};
+use crate::wal::Wal;
 
 /// The parts that a reload reaches.
 pub(super) struct Reloadable {
@@ -45,6 +47,8 @@ pub(super) struct Reloadable {
     pub(super) registry: Arc<OnceLock<Registry>>,
     /// The groups at work; set once at the start.
     pub(super) rules: OnceLock<Manager>,
+    /// The endpoints of remote write; set once at the start, where there is a journal.
+    pub(super) senders: OnceLock<Senders>,
     metrics: GatewayMetrics,
 }
 
@@ -69,8 +73,20 @@ impl Reloadable {
         receiver.set_inventory(crate::push::inventory(config)?);
         metrics.reload().succeeded(clock::now());
         let config = ArcSwap::new(config.clone());
-        let rules = OnceLock::new();
-        Ok(Reloadable { config, receiver, push_tls, readers_tls, access, readers, queries, registry, rules, metrics })
+        let (rules, senders) = (OnceLock::new(), OnceLock::new());
+        Ok(Reloadable {
+            config,
+            receiver,
+            push_tls,
+            readers_tls,
+            access,
+            readers,
+            queries,
+            registry,
+            rules,
+            senders,
+            metrics,
+        })
     }
 
     /// Reads `file` again; says and counts how that went.
@@ -92,6 +108,7 @@ impl Reloadable {
         let rules = manager::load(&config, &external_url(&config))?;
         let kept = history::configured(&config.history)?;
         self.take_certificates(&config)?;
+        self.configure_senders(&config)?;
         self.readers.options.store(Arc::new(options));
         self.queries.options.store(Arc::new(query_options(&config)));
         self.receiver.set_inventory(inventory);
@@ -103,6 +120,28 @@ impl Reloadable {
         let before = self.config.swap(config.clone());
         warn_of_fixed(&before, &config);
         Ok(())
+    }
+
+    /// Makes room for the endpoints of remote write, and for their numbers; none is started yet.
+    pub(super) fn prepare_senders(
+        &self,
+        wal: &Wal,
+        config: &GatewayConfig,
+        (pool, tasks): (&CpuPool, &Tasks),
+        registry: &mut Registry,
+    ) {
+        let Some(dir) = &config.journal.dir else { return };
+        let counts = SenderCounts::default();
+        counts.register(registry);
+        // Nobody else sets it.
+        let _ = self.senders.set(Senders::new(wal.clone(), dir, pool.clone(), tasks.clone(), counts));
+    }
+
+    /// Starts, changes and ends the endpoints of remote write as a configuration says.
+    pub(super) fn configure_senders(&self, config: &GatewayConfig) -> Result<(), String> {
+        let Some(senders) = self.senders.get() else { return Ok(()) };
+        let labels = external_labels(config);
+        senders.configure(&config.remote_write, &labels).map_err(|fault| fault.to_string())
     }
 
     fn take_certificates(&self, config: &GatewayConfig) -> Result<(), String> {
@@ -131,14 +170,19 @@ pub(in crate::cli) fn external_url(config: &GatewayConfig) -> String {
     format!("{scheme}://{host}{}", config.http.listen)
 }
 
+/// The gateway's own labels.
+fn external_labels(config: &GatewayConfig) -> Labels {
+    let external = config.global.external_labels.iter();
+    Labels::from_pairs(external.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
 /// What the readers' pages are told.
 fn reader_options(config: &GatewayConfig) -> Result<ReaderOptions, String> {
-    let external = &config.global.external_labels;
     let matches = config.http.metrics.matches.iter();
     let selector =
         |text: &String| parse_selector(text).map_err(|fault| format!("http.metrics.match {text:?}: {fault}"));
     Ok(ReaderOptions {
-        external_labels: Labels::from_pairs(external.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+        external_labels: external_labels(config),
         lookback: config.query.lookback_delta,
         selectors_max: config.http.federate.matches_max,
         metrics_match: matches.map(selector).collect::<Result<_, _>>()?,

@@ -109,6 +109,7 @@ impl Gateway {
         let restored = Arc::new(Restored::default());
         if let Some(wal) = &wal {
             wal_metrics::register(&mut registry, wal, &restored);
+            parts.prepare_senders(wal, &config, (&pool, &shutdown.tasks(Stage::Drain)), &mut registry);
         }
         let intake = shutdown.tasks(Stage::Intake);
         let recorded = wal.as_ref().map(|wal| wal.recorded.clone());
@@ -131,6 +132,7 @@ impl Gateway {
                 return Ok(gateway);
             }
             is_restored.store(true, Ordering::Release);
+            parts.configure_senders(&config).map_err(StartError::Pages)?;
             journal::keep_within_limits(&rest, wal, store.clone(), pool.clone());
         }
         manager.begin();

@@ -6,16 +6,17 @@
 //! Invariant: what comes out is a function of the frames that went in, in their order, and (for silence at the end of the log) of the
 //! time at which it was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::changes::Followed;
 use super::labels::Labelling;
 use super::rows::FrameSamples;
-use crate::model::{MetricType, Timestamp};
+use crate::model::{Labels, MetricType, Timestamp};
 use crate::snapshot::{Frame, FrameLimits, NameId};
-use crate::store::{Arrival, ClusterPolicy, Inventory, Refusal, Store};
+use crate::store::{Arrival, ClusterPolicy, Inventory, NO_CLUSTER, Refusal, RuleId, Store};
+use crate::wal::RuleChange;
 
 /// A frame of the journal with what its record says beside it.
 pub struct Record<'a> {
@@ -30,7 +31,7 @@ pub struct Record<'a> {
     /// The gateway's clock when it came.
     pub received: Timestamp,
     /// The frame.
-    pub frame: Frame<'a>,
+    pub frame: &'a Frame<'a>,
 }
 
 /// What a family says of itself.
@@ -53,6 +54,7 @@ pub struct Follower {
     /// Of the frames that came last.
     policies: BTreeMap<String, Arc<ClusterPolicy>>,
     followed: BTreeMap<String, Followed>,
+    rules: Followed,
     /// A moment of the wall clock, and what the monotonic clock shows then.
     base: (Timestamp, Instant),
     /// The latest time that was applied: time only goes forward here.
@@ -67,6 +69,7 @@ impl Follower {
             labelling,
             policies: BTreeMap::new(),
             followed: BTreeMap::new(),
+            rules: Followed::default(),
             base: now,
             latest: Timestamp(i64::MIN),
         }
@@ -82,8 +85,28 @@ impl Follower {
             wall: record.received,
             monotonic: self.monotonic_at(record.received),
         };
-        self.store.apply(&record.policy.cluster, &record.frame, &arrival)?;
+        self.store.apply(&record.policy.cluster, record.frame, &arrival)?;
         Ok(self.follow(&record.policy.cluster))
+    }
+
+    /// Takes what a rule gave, or that it is gone, and says what that brings. `rules` are those that are there; kept by the caller.
+    pub fn recorded(&mut self, change: RuleChange, rules: &mut BTreeSet<RuleId>) -> FrameSamples {
+        match change {
+            RuleChange::Gave(rule, results) => {
+                self.store.restore(&rule, &results);
+                rules.insert(rule);
+            }
+            RuleChange::Ended(rule, _) => {
+                rules.remove(&rule);
+                self.store.retain_rules(|other| *other != rule);
+            }
+        }
+        self.store.show_restored();
+        let view = self.store.view(self.latest, self.base.1, Some(""));
+        // Both ascend by rule.
+        let targets = view.targets.iter().filter(|target| target.cluster == NO_CLUSTER);
+        let named = rules.iter().map(rule_name).zip(targets.map(|site| &site.target));
+        self.rules.follow_recorded(named, &self.labelling)
     }
 
     /// Ends what is silent by now: to be asked where the log ends. Gives the clusters of which something ended.
@@ -165,3 +188,8 @@ impl Follower {
 
 /// Far enough in the future for everything to have ended.
 const FAR: Duration = Duration::from_secs(400 * 86_400);
+
+/// By this a rule's target is told from those of other rules; nobody sees it.
+fn rule_name(rule: &RuleId) -> Arc<Labels> {
+    Arc::new(Labels::from_pairs([("group", &*rule.group), ("rule", &*rule.rule.to_string())]))
+}

@@ -241,6 +241,11 @@ pub(crate) fn read_v2(body: &[u8]) -> Vec<Series> {
     checked(series)
 }
 
+/// The metadata of a 1.0 request.
+pub(crate) fn read_metadata(body: &[u8]) -> Vec<MetricMetadata> {
+    WriteRequest::decode(&*unpacked(body)).expect("a WriteRequest").metadata
+}
+
 fn checked(series: Vec<Series>) -> Vec<Series> {
     for one in &series {
         let names: Vec<&str> = one.labels.iter().map(|(name, _)| name.as_str()).collect();
