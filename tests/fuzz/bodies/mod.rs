@@ -4,7 +4,9 @@
 //! runs what is kept in `corpus/` through the same functions with every `cargo test`. Nothing here may depend on the
 //! clock or on chance, or a finding could not be repeated.
 
+pub(crate) mod alert_template;
 pub(crate) mod config_file;
+pub(crate) mod expression;
 pub(crate) mod frame_stream;
 pub(crate) mod journal_segment;
 pub(crate) mod negotiation;
@@ -13,9 +15,11 @@ pub(crate) mod page_cache;
 pub(crate) mod protobuf_page;
 pub(crate) mod push_body;
 pub(crate) mod relabel;
+pub(crate) mod rule_file;
 pub(crate) mod scalars;
 pub(crate) mod scraped_body;
 pub(crate) mod selectors;
+pub(crate) mod series_notation;
 pub(crate) mod target_groups;
 pub(crate) mod tls_files;
 mod unpacked;
@@ -25,8 +29,10 @@ pub(crate) mod verdict;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 16] = [
+pub(crate) const TARGETS: [Target; 20] = [
+    ("alert_template", alert_template::run),
     ("config_file", config_file::run),
+    ("expression", expression::run),
     ("frame_stream", frame_stream::run),
     ("journal_segment", journal_segment::run),
     ("negotiation", negotiation::run),
@@ -35,9 +41,11 @@ pub(crate) const TARGETS: [Target; 16] = [
     ("protobuf_page", protobuf_page::run),
     ("push_body", push_body::run),
     ("relabel", relabel::run),
+    ("rule_file", rule_file::run),
     ("scalars", scalars::run),
     ("scraped_body", scraped_body::run),
     ("selectors", selectors::run),
+    ("series_notation", series_notation::run),
     ("target_groups", target_groups::run),
     ("text_page", page::run_text),
     ("tls_files", tls_files::run),
