@@ -67,7 +67,7 @@ impl Pipeline {
         let clusters: Vec<&str> = self.clusters.iter().map(String::as_str).collect();
         clusters.iter().for_each(|cluster| self.site.issue(cluster));
         let extra = format!(
-            "journal:\n  dir: {}\nremote_write:\n  - name: loss\n    url: http://127.0.0.1:{}/api/v1/write\n    \
+            "journal:\n  dir: {}\n  free_disk_min_ratio: 0\nremote_write:\n  - name: loss\n    url: http://127.0.0.1:{}/api/v1/write\n    \
              protobuf_message: prometheus.WriteRequest\n    metadata_config: {{send: false}}\n    \
              queue_config: {{min_backoff: 30ms, max_backoff: 1s}}\n",
             self.site.path("journal").display(),
@@ -102,7 +102,8 @@ impl Pipeline {
                 &format!("url: https://127.0.0.1:{port}\n  backoff_max: 1s\n"),
             );
             let spool = self.site.path(&format!("spool-{name}"));
-            std::fs::write(path, format!("spool:\n  dir: {}\n{text}", spool.display())).expect("a file can be written");
+            std::fs::write(path, format!("spool:\n  dir: {}\n  free_disk_min_ratio: 0\n{text}", spool.display()))
+                .expect("a file can be written");
             return;
         }
         let url = format!("http://127.0.0.1:{port}/api/v1/write");
