@@ -573,7 +573,7 @@ fn what_is_wrong_with_endpoints_comes_at_once() {
     let text = "push: {clusters: [{cluster: alpha, identities: [a.example]}]}\nremote_write:\n  - name: Twice\n  - url: http://a/write\n    headers:\n      Content-Type: text\n      X-Open: '{{cluster'\n      X-Name: '{{clus ter}}'\n    sigv4: {region: eu}\n    oauth2: {client_id: a}\n    queue_config: {min_shards: 60, min_backoff: 10s}\n  - url: http://a/write\n    protobuf_message: v3\n";
     let faults = site.gateway_faults(text);
     for expected in [
-        ": remote_write: what is sent is read from the journal: set journal.dir",
+        "journal.dir: required: what remote_write sends is read from the journal",
         "3: remote_write[0].name: found \"Twice\"",
         "3: remote_write[0].url: required",
         "6: remote_write[1].headers.Content-Type: the header content-type is set by fedgate itself",

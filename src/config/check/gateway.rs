@@ -49,7 +49,7 @@ pub(in crate::config) fn check_gateway(config: &GatewayConfig, at: &At<'_>) {
     check_history(&config.history, &at.key("history"));
     check_remote_write(&config.remote_write, &config.push.clusters, &at.key("remote_write"));
     let has_journal = config.remote_write.is_empty() || config.journal.dir.is_some();
-    at.key("remote_write").require(has_journal, "what is sent is read from the journal: set journal.dir");
+    at.key("journal").key("dir").require(has_journal, "required: what remote_write sends is read from the journal");
     check_journal(&config.journal, &at.key("journal"));
     if config.journal.dir.is_some() && config.push.limits.body_bytes_max > JOURNALLED_BODY_BYTES_MAX {
         let at = at.key("push").key("limits").key("body_bytes_max");
