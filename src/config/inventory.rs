@@ -29,6 +29,9 @@ pub struct ClusterConfig {
     /// How often a snapshot is expected; silence beyond twice this is `fedgate_cluster_up 0`. Default 15s.
     #[serde(with = "duration")]
     pub expect_every: Duration,
+    /// The label by which an HA pair of remote-write senders tells its replicas apart: one replica's samples are taken, the
+    /// other's acknowledged and left out until the first is silent for 30 s; the label is dropped. Default none.
+    pub ha_replica_label: String,
     /// Announced work; `fedgate_cluster_maintenance` is 1 until it ends. Default none.
     pub maintenance: Option<Maintenance>,
 }
@@ -43,6 +46,7 @@ impl Default for ClusterConfig {
             on_label_conflict: OnLabelConflict::Rename,
             limits: ClusterLimits::default(),
             expect_every: Duration::from_secs(15),
+            ha_replica_label: String::new(),
             maintenance: None,
         }
     }

@@ -18,5 +18,6 @@ pub mod selectors;
 mod shown;
 pub mod turns;
 pub mod whole;
+mod write;
 
 pub use routes::Routes;

@@ -1,4 +1,4 @@
-//! The push listener's routes: `POST /v1/push` and `GET /v1/identity`.
+//! The push listener's routes: `POST /v1/push` and `GET /v1/identity` here, `POST /api/v1/write` in `write.rs`.
 //!
 //! The sender is looked up and its rate checked before a byte of the body is read, and reading stops at the limit, so
 //! that who may not push costs next to nothing.
@@ -19,11 +19,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::net::Connection;
 use crate::push::protocol::{CLOCK_HEADER, IDENTITY_PATH, PUSH_PATH, Verdict, is_supported};
 use crate::push::receive::{Pusher, Receiver};
+use crate::remote_write::receive::WriteReceiver;
 use crate::runtime::clock;
 
 /// All routes of the push listener.
-pub fn push_routes(receiver: Arc<Receiver>) -> Router {
-    Router::new().route(PUSH_PATH, post(push)).route(IDENTITY_PATH, get(identity)).with_state(receiver)
+pub fn push_routes(receiver: Arc<Receiver>, written: Arc<WriteReceiver>) -> Router {
+    let frames = Router::new().route(PUSH_PATH, post(push)).route(IDENTITY_PATH, get(identity)).with_state(receiver);
+    frames.merge(super::write::routes(written))
 }
 
 async fn push(
@@ -54,17 +56,30 @@ fn admit(
     let mut pusher = receiver.identify(connection.identity.as_deref())?;
     pusher.clock_skew_ms =
         number_of(headers, CLOCK_HEADER).map(|sent: i64| sent.saturating_sub(clock::now().as_millis()));
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !is_supported(content_type) {
+    if !is_supported(text_of(headers, &header::CONTENT_TYPE)) {
         return Err(receiver.unsupported(&pusher));
     }
+    let room = admit_body(receiver, &pusher, headers)?;
+    Ok((pusher, room))
+}
+
+/// A header as text, empty where it is none.
+pub(super) fn text_of<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Room for the body that is announced, if its sender may send it now.
+pub(super) fn admit_body(
+    receiver: &Receiver,
+    pusher: &Pusher,
+    headers: &HeaderMap,
+) -> Result<OwnedSemaphorePermit, Verdict> {
     let announced: Option<usize> = number_of(headers, header::CONTENT_LENGTH.as_str());
     if announced.is_some_and(|bytes| bytes > receiver.limits().bytes_max) {
-        return Err(receiver.too_large(&pusher));
+        return Err(receiver.too_large(pusher));
     }
-    receiver.check_rate(&pusher)?;
-    let room = receiver.room(&pusher, announced)?;
-    Ok((pusher, room))
+    receiver.check_rate(pusher)?;
+    receiver.room(pusher, announced)
 }
 
 fn number_of<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
@@ -72,12 +87,12 @@ fn number_of<N: FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
 }
 
 /// Why there is no body.
-enum Unread {
+pub(super) enum Unread {
     TooLong,
     Interrupted,
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Unread> {
+pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Unread> {
     match Limited::new(body, bytes_max).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(fault) if fault.is::<LengthLimitError>() => Err(Unread::TooLong),
@@ -99,7 +114,7 @@ async fn identity(
 }
 
 /// A verdict as a response.
-fn answer(verdict: &Verdict) -> Response {
+pub(super) fn answer(verdict: &Verdict) -> Response {
     let status = StatusCode::from_u16(verdict.status()).expect("verdicts have valid statuses");
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], verdict.body()).into_response();
     if let Some(wait) = verdict.retry_after() {

@@ -32,6 +32,7 @@ fn policy(config: &ClusterConfig, ahead_max: Duration) -> ClusterPolicy {
             ahead_max,
         },
         expect_every: config.expect_every,
+        ha_replica_label: config.ha_replica_label.clone(),
         maintenance: config.maintenance.as_ref().map(|planned| Maintenance {
             until: Some(Timestamp(planned.until.as_millisecond())),
             reason: planned.reason.clone(),

@@ -214,6 +214,44 @@ impl Receiver {
         verdict
     }
 
+    /// Runs `job` in the cluster's turn and waits as [`Receiver::receive`] does: for who makes frames here and applies them himself. The
+    /// verdict is what the job says; beside it stands what else it gives, where it ran.
+    pub async fn receive_made<T: Send + 'static>(
+        self: &Arc<Self>,
+        cluster: &str,
+        job: impl FnOnce(&Receiver) -> (Outcome, T) + Send + 'static,
+    ) -> (Verdict, Option<T>) {
+        let (began, key, receiver) = (clock::monotonic(), Arc::from(cluster), self.clone());
+        let (verdict, made) = match self.pool.run(&key, move || job(&receiver)).await {
+            Ok((outcome, made)) => (self.when_safe(cluster, outcome).await, Some(made)),
+            Err(error) => {
+                let reason = if error == PoolError::Full { "busy" } else { "panic" };
+                self.refused(cluster, reason, &error.to_string());
+                (Verdict::Busy { retry_after: BUSY_WAIT }, None)
+            }
+        };
+        self.metrics.push_took(clock::monotonic().saturating_duration_since(began));
+        (verdict, made)
+    }
+
+    /// The store that frames are applied to.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Counts samples that were refused before they were in a frame, and says it, at most once a minute.
+    pub fn samples_refused(&self, cluster: &str, reason: &'static str, samples: u64, what: &str) {
+        self.metrics.samples_dropped(cluster, reason, samples);
+        if let Some(repeated) = self.repeats.due(&format!("{cluster}/written/{reason}"), clock::monotonic()) {
+            tracing::warn!(cluster, reason, samples, what, repeated, "samples refused");
+        }
+    }
+
+    /// Counts a request that was refused whole.
+    pub fn request_refused(&self, pusher: &Pusher, reason: &'static str, what: &str) {
+        self.refused(pusher.cluster(), reason, what);
+    }
+
     /// The verdict of an outcome, when it may be told.
     async fn when_safe(&self, cluster: &str, outcome: Outcome) -> Verdict {
         let (Some(journal), Some(position)) = (&self.journal, outcome.safe_after) else { return outcome.verdict };

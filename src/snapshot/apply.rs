@@ -87,7 +87,7 @@ impl Entry {
             0 => Outcome::Up,
             1 => Outcome::Failed,
             2 => Outcome::Gone,
-            found => return Err(Malformed::Unknown { what: "outcome", found: u64::from(found) }),
+            _ => Outcome::Written,
         };
         let range = match flags & FLAG_RANGE {
             0 => None,

@@ -12,7 +12,7 @@
 //! | field | content |
 //! |---|---|
 //! | target | zigzag: its number minus that of the entry before, minus 1 (the first: minus 0) |
-//! | flags | bits 0–1 outcome (0 up, 1 failed, 2 gone), 4 CARRIED, 8 SCHEMA, 16 RANGE, 32 EXTRA, 64 BESIDE |
+//! | flags | bits 0–1 outcome (0 up, 1 failed, 2 gone, 3 written by others), 4 CARRIED, 8 SCHEMA, 16 RANGE, 32 EXTRA, 64 BESIDE |
 //! | with RANGE: chunks | varints: first chunk, how many. Without it the entry covers all |
 //! | with BESIDE: which | byte: the lists that stand beside the column and changed (see `lists.rs`) |
 //!

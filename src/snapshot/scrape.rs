@@ -26,6 +26,9 @@ pub enum Outcome {
     Failed = 1,
     /// No scrape: the target was removed. Its series end, `up` and `scrape_*` too.
     Gone = 2,
+    /// No scrape of ours: samples that somebody else scraped and sent by remote write, each with a timestamp of its own. `up` and
+    /// `scrape_*` are among them, so none are made of it. Only a gateway writes such frames, for itself.
+    Written = 3,
 }
 
 /// What a scrape says of itself; the `scrape_*` series are made of it.

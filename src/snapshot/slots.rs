@@ -312,6 +312,19 @@ impl SlotTable {
         }
     }
 
+    /// Moves a series to another family, whose metadata is set by [`SlotTable::set_metadata`] where it is known already.
+    pub fn set_family(&mut self, slot: u32, family: &str, metadata: &Metadata) {
+        let family = self.family(family, metadata);
+        let Some(Some(own)) = self.slots.get_mut(slot as usize) else { return };
+        let before = std::mem::replace(&mut own.family, family);
+        if before != family {
+            let chunk = slot as usize / CHUNK_SLOTS;
+            self.text_bytes[chunk] += self.families[family as usize].name.len();
+            self.text_bytes[chunk] -= self.families[before as usize].name.len();
+            self.touch(chunk);
+        }
+    }
+
     /// The schema as it is now. Only chunks that changed since the last call are built.
     pub fn schema(&mut self) -> Arc<Schema> {
         if let Some(schema) = &self.schema {

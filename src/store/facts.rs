@@ -99,9 +99,10 @@ pub const SCRAPE_FAMILIES: [FactFamily; 8] = [
     gauge("scrape_sample_limit", "The sample limit of the target."),
 ];
 
-/// The values of [`SCRAPE_FAMILIES`]; `None` where the scrape does not have the series. A gone target has none.
+/// The values of [`SCRAPE_FAMILIES`]; `None` where the scrape does not have the series. A gone target has none, nor
+/// one whose samples others wrote: its own series of these names are among them.
 pub fn scrape_values(outcome: Outcome, duration: Duration, report: &Report) -> [Option<f64>; SCRAPE_FAMILIES.len()] {
-    if outcome == Outcome::Gone {
+    if matches!(outcome, Outcome::Gone | Outcome::Written) {
         return [None; SCRAPE_FAMILIES.len()];
     }
     [

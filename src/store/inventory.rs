@@ -84,6 +84,8 @@ pub struct ClusterPolicy {
     pub limits: ClusterLimits,
     /// How often its collectors push; silence is measured in it.
     pub expect_every: Duration,
+    /// Tells replicas of remote-write senders apart; empty where there are none.
+    pub ha_replica_label: String,
     /// A planned outage.
     pub maintenance: Option<Maintenance>,
 }
@@ -103,6 +105,7 @@ impl ClusterPolicy {
             on_label_conflict: LabelConflict::default(),
             limits: ClusterLimits::default(),
             expect_every: Duration::from_secs(15),
+            ha_replica_label: String::new(),
             maintenance: None,
         }
     }

@@ -140,6 +140,8 @@ pub fn decode_epoch(bytes: &[u8]) -> Result<ClusterPolicy, EpochError> {
             ahead_max: Duration::from_millis(epoch.limits.ahead_max_ms),
         },
         expect_every: Duration::from_millis(epoch.expect_every_ms),
+        // Replicas were told apart before frames were made.
+        ha_replica_label: String::new(),
         maintenance: epoch
             .maintenance
             .map(|planned| Maintenance { until: planned.until_ms.map(Timestamp), reason: planned.reason }),

@@ -28,6 +28,7 @@ use crate::journal::{DiskFiles, Files};
 use crate::net::{Server, ServerLimits};
 use crate::promql::{Engine, SelectionCache};
 use crate::push::receive::{BodyLimits, Receiver};
+use crate::remote_write::receive::WriteReceiver;
 use crate::rules::manager::{self, Manager};
 use crate::rules::metrics as rule_metrics;
 use crate::rules::storage::SiteStorage;
@@ -89,6 +90,7 @@ impl Gateway {
         let wal = wal.transpose()?;
         let receiver = Receiver::new(store.clone(), pool.clone(), metrics.clone(), body_limits(&config));
         let receiver = Arc::new(receiver.journalling(wal.as_ref().map(|wal| wal.frames.clone())));
+        let written = Arc::new(WriteReceiver::new(receiver.clone(), frame_limits(&config).raw_bytes_max));
         let evaluations = CpuPool::new(threads)?;
         let pools = (pool.clone(), evaluations.clone());
         let parts = Reloadable::new(&config, receiver.clone(), metrics, store.clone(), pools)?;
@@ -136,7 +138,7 @@ impl Gateway {
             journal::keep_within_limits(&rest, wal, store.clone(), pool.clone());
         }
         manager.begin();
-        start::serve(&intake, "push listener", push, push_routes(receiver));
+        start::serve(&intake, "push listener", push, push_routes(receiver, written));
         start::watch_certificates(&rest, parts.push_tls.clone());
         if let Some(tls) = &parts.readers_tls {
             start::watch_certificates(&rest, tls.clone());

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod queue;
+mod received;
 mod receiver;
 mod requests;
 mod witness;
