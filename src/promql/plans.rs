@@ -156,6 +156,7 @@ mod tests {
         size("d", ROWS_MAX + 1);
         assert_eq!(texts(&plans), ["a", "c"], "what is bigger than all may be goes alone");
         (0..QUERIES_MAX - 1).for_each(|number| drop(query(&format!("{number}"))));
-        assert_eq!((lock(&plans.known).by_text.len(), lock(&plans.known).rows), (QUERIES_MAX, 1));
+        let known = lock(&plans.known);
+        assert_eq!((known.by_text.len(), known.rows), (QUERIES_MAX, 1));
     }
 }
