@@ -44,8 +44,10 @@ fn results_are_served_and_end_with_their_rule() {
         let lines = federated(&site, "site:clusters:doubled");
         (lines == ["site:clusters:doubled{kind=\"derived\",instance=\"\",site=\"north\"} 4"]).then_some(())
     });
-    let up = federated(&site, "cluster:up");
-    assert_eq!(up, ["cluster:up{cluster=\"alpha\",environment=\"test\",instance=\"\",site=\"north\"} 0"]);
+    wait_for("the third rule's result", || {
+        let up = federated(&site, "cluster:up");
+        (up == ["cluster:up{cluster=\"alpha\",environment=\"test\",instance=\"\",site=\"north\"} 0"]).then_some(())
+    });
     let (_, own) = site.get("/metrics/self");
     for line in ["fedgate_rule_evaluations_total{", "fedgate_rule_group_rules{", "fedgate_rules_clusters_expected{"] {
         assert!(own.lines().any(|own| own.starts_with(line)), "{line}\n{own}");
