@@ -2,8 +2,8 @@
 //! `cargo bench --bench loss -- --seeds 20 [--first 1] [--seconds 60] [--faults 12] [--kind fedgate|prometheus|vmagent]
 //! [--long-outage]`.
 //!
-//! The peers' kinds need Prometheus and vmagent on the PATH (`PATH=$(.ci/peers):$PATH`), the long outage Debian's libfaketime. Prints a verdict a seed and the sum;
-//! fails on what docs/reliability.md does not promise, of fedgate. One short seed is one of the tests.
+//! The peers' kinds need Prometheus and vmagent on the PATH (`PATH=$(.ci/peers):$PATH`), the long outage Debian's libfaketime. Prints a
+//! verdict a seed and the sum; fails on what docs/reliability.md does not promise, of fedgate.
 
 #[allow(dead_code)]
 #[path = "../tests/it/dice.rs"]

@@ -55,7 +55,7 @@ pub enum Step {
     Send(Body),
     /// Ask again at this time.
     Wait(Instant),
-    /// Append this to the log and hand it over with [`Sender::push`].
+    /// Append this to the log and hand it over with `Sender::push`.
     Make(Fresh),
     /// Everything is acknowledged, a request is in flight, or something is to be read.
     Idle,

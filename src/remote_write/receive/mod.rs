@@ -1,6 +1,6 @@
 //! `POST /api/v1/write` on the push listener: a Prometheus, vmagent or Alloy as a cluster's collector.
 //!
-//! A request is read whole ([`request`]), its series sorted into targets ([`sender`]), and what is new in it becomes frames of a stream
+//! A request is read whole (`request`), its series sorted into targets (`sender`), and what is new in it becomes frames of a stream
 //! that the gateway makes for the sender: one for each identity. These go the way of all frames: the same admission, limits,
 //! history, journal and silence.
 //!

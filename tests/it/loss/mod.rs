@@ -1,8 +1,8 @@
 //! The loss test: what exporters served, through real processes that are killed and cut off, held against what a receiver of
 //! remote write recorded.
 //!
-//! Every moment and victim follows from a seed, up to timing. A short run of one seed is a test; `cargo bench --bench loss`
-//! runs many, of fedgate or of what a site would run instead. What is promised stands in docs/reliability.md.
+//! Every moment and victim follows from a seed, up to timing. `cargo bench --bench loss` runs as many as
+//! wanted, of fedgate or of what a site would run instead. What is promised stands in docs/reliability.md.
 
 mod exporter;
 mod pipeline;
