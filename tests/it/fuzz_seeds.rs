@@ -13,9 +13,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use fedgate::config::ScrapeConfig;
+use fedgate::exposition::protobuf_write::{put_count, put_double, put_message, put_text};
 use fedgate::exposition::{Format, SCRAPE_ACCEPT};
 use fedgate::journal::{Journal, Options, Role};
-use fedgate::model::{Labels, Timestamp};
+use fedgate::model::{
+    Buckets, Counts, Exemplar, HistogramCounts, Labels, MetricType, NativeHistogram, ResetHint, Span, Timestamp,
+    stale_nan,
+};
+use fedgate::remote_write::message;
 use fedgate::scrape::{PageCache, Rules, SeriesBudget, Timing};
 use fedgate::snapshot::{EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, Report, StreamId};
 
@@ -413,4 +418,81 @@ fn journal_segments() {
             [&[15, share, 60], &first[..], second].concat(),
         ],
     );
+}
+
+/// Requests of both versions: parts of scrapes, markers, metadata, exemplars, histograms, two samples of a series, faults.
+#[test]
+fn remote_write_requests() {
+    let record = |flags: u8, message: &[u8]| [&[flags], &(message.len() as u16).to_le_bytes()[..], message].concat();
+    let one = |name: &str, samples: &[(f64, i64)]| {
+        let mut out = Vec::new();
+        message::put_series_v1(&mut out, |out| {
+            message::put_labels(out, &Labels::from_pairs([("__name__", name), ("instance", "i"), ("job", "j")]));
+            samples.iter().for_each(|(value, at)| message::put_sample(out, *value, Timestamp(START_MS + at), None));
+        });
+        out
+    };
+    let mut described = one("c_total", &[(1.0, 0)]);
+    message::put_metadata_v1(&mut described, "c_total", MetricType::Counter, "help", "");
+    let exemplar = Exemplar { labels: Labels::from_pairs([("t", "x")]), value: 0.5, timestamp: None };
+    let mut with_exemplar = Vec::new();
+    message::put_series_v1(&mut with_exemplar, |out| {
+        message::put_labels(out, &Labels::from_pairs([("__name__", "a")]));
+        message::put_sample(out, 2.0, Timestamp(START_MS), None);
+        message::put_exemplar_v1(out, &exemplar, Timestamp(START_MS));
+    });
+    let parts =
+        [record(0, &one("a", &[(1.0, 0)])), record(0, &one("b", &[(2.0, 0)])), record(4, &one("a", &[(3.0, 1000)]))];
+    let ended = [record(0, &one("a", &[(1.0, 0)])), record(4, &one("a", &[(stale_nan(), 1000)])), record(12, &[])];
+    let late = [record(0, &one("a", &[(1.0, 0), (2.0, 500), (1.0, 250)])), record(0, &one("a", &[(7.0, 500)]))];
+    let snappy = snap::raw::Encoder::new().compress_vec(&one("a", &[(1.0, 0)])).unwrap();
+    keep(
+        "remote_write_request",
+        &[
+            parts.concat(),
+            ended.concat(),
+            late.concat(),
+            record(0, &described),
+            record(0, &with_exemplar),
+            [record(1, &second_version()), record(9, &second_version())].concat(),
+            record(2, &snappy),
+        ],
+    );
+}
+
+/// A float and a histogram with starts, metadata and an exemplar.
+fn second_version() -> Vec<u8> {
+    let histogram = NativeHistogram {
+        reset_hint: ResetHint::NotReset,
+        schema: 0,
+        zero_threshold: 0.1,
+        sum: 5.0,
+        custom_bounds: Vec::new(),
+        counts: HistogramCounts::Integer(Counts {
+            count: 3,
+            zero: 1,
+            positive: Buckets { spans: vec![Span { offset: 0, length: 1 }], counts: vec![2] },
+            negative: Buckets::default(),
+        }),
+    };
+    let at = Timestamp(START_MS);
+    let mut out = Vec::new();
+    ["", "__name__", "h", "c_total", "help"].iter().for_each(|symbol| put_text(&mut out, 4, symbol));
+    message::put_series_v2(&mut out, |out| {
+        message::put_refs(out, 1, [1, 2].into_iter());
+        message::put_histogram(out, 3, &histogram, at, Some(at - Duration::from_secs(9)));
+    });
+    message::put_series_v2(&mut out, |out| {
+        message::put_refs(out, 1, [1, 3].into_iter());
+        message::put_sample(out, 4.0, at, None);
+        put_message(out, 4, 1, |out| {
+            message::put_refs(out, 1, [3, 4].into_iter());
+            put_double(out, 2, 0.5);
+        });
+        put_message(out, 5, 1, |out| {
+            put_count(out, 1, 1);
+            put_count(out, 3, 4);
+        });
+    });
+    out
 }

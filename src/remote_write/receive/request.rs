@@ -125,6 +125,11 @@ impl<'a> Request<'a> {
         self.samples.len()
     }
 
+    /// Exemplars in it.
+    pub fn exemplars(&self) -> usize {
+        self.exemplars.len()
+    }
+
     fn read_v1(&mut self, message: &'a [u8]) -> Result<(), RequestFault> {
         let mut fields = Fields::new(message);
         while let Some(field) = fields.next()? {

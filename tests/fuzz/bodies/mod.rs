@@ -15,6 +15,7 @@ pub(crate) mod page_cache;
 pub(crate) mod protobuf_page;
 pub(crate) mod push_body;
 pub(crate) mod relabel;
+pub(crate) mod remote_write_request;
 pub(crate) mod rule_file;
 pub(crate) mod scalars;
 pub(crate) mod scraped_body;
@@ -29,7 +30,7 @@ pub(crate) mod verdict;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 20] = [
+pub(crate) const TARGETS: [Target; 21] = [
     ("alert_template", alert_template::run),
     ("config_file", config_file::run),
     ("expression", expression::run),
@@ -41,6 +42,7 @@ pub(crate) const TARGETS: [Target; 20] = [
     ("protobuf_page", protobuf_page::run),
     ("push_body", push_body::run),
     ("relabel", relabel::run),
+    ("remote_write_request", remote_write_request::run),
     ("rule_file", rule_file::run),
     ("scalars", scalars::run),
     ("scraped_body", scraped_body::run),

@@ -19,13 +19,13 @@ use super::frame_stream;
 use super::unpacked::{Records, START_MS, limits};
 
 const IDENTITY: &str = "spiffe://fuzz/collector/alpha";
-const SERIES_MAX: u64 = 200;
+pub(super) const SERIES_MAX: u64 = 200;
 
 /// Sends the records' frames in bodies.
 pub(crate) fn run(input: &[u8]) {
     let mut records = Records::parse(input);
     frame_stream::read(&mut records);
-    let site = Site::new();
+    let site = Site::under(policy());
     let mut body = Vec::new();
     for record in 0..records.len() {
         if records.ends_body(record) {
@@ -36,11 +36,11 @@ pub(crate) fn run(input: &[u8]) {
     site.push(&body, records.len());
 }
 
-struct Site {
-    store: Arc<Store>,
-    receiver: Receiver,
-    pusher: Pusher,
-    began: Instant,
+pub(super) struct Site {
+    pub(super) store: Arc<Store>,
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) pusher: Pusher,
+    pub(super) began: Instant,
 }
 
 thread_local! {
@@ -49,13 +49,14 @@ thread_local! {
 }
 
 impl Site {
-    fn new() -> Site {
+    /// A site of one cluster under this policy.
+    pub(super) fn under(policy: ClusterPolicy) -> Site {
         let store = Arc::new(Store::new(limits()));
         let pool = POOL.with_borrow_mut(|pool| pool.get_or_insert_with(|| CpuPool::new(1).expect("a thread")).clone());
         let metrics = GatewayMetrics::new(&mut Registry::default());
         let body = BodyLimits { bytes_max: 1 << 20, frames_max: 8 };
         let receiver = Receiver::new(store.clone(), pool, metrics, body);
-        receiver.set_inventory(Inventory::new([policy()]).expect("an inventory without faults"));
+        receiver.set_inventory(Inventory::new([policy]).expect("an inventory without faults"));
         let identity = Identity {
             uris: vec![IDENTITY.to_owned()],
             dns: Vec::new(),
@@ -64,7 +65,7 @@ impl Site {
             fingerprint: [0; 32],
         };
         let pusher = receiver.identify(Some(&identity)).expect("the inventory has it");
-        Site { store, receiver, pusher, began: Instant::now() }
+        Site { store, receiver: Arc::new(receiver), pusher, began: Instant::now() }
     }
 
     fn push(&self, body: &[u8], nth: usize) {
@@ -80,7 +81,8 @@ impl Site {
     }
 }
 
-fn policy() -> ClusterPolicy {
+/// A policy with limits that few bytes can reach.
+pub(super) fn policy() -> ClusterPolicy {
     ClusterPolicy {
         identities: vec![IDENTITY.to_owned()],
         on_label_conflict: LabelConflict::Rename,
