@@ -201,8 +201,16 @@ impl Encoder {
     }
 
     /// The frames of one tick: definitions first, then one KEY (`key`, and always at the stream's start) or DELTA, in parts
-    /// where it is too big. Scrapes of one target stand in their order; without any the frame says that the collector lives.
+    /// where it is too big; without scrapes it says that the collector lives. A target's second scrape goes into a DELTA behind
+    /// the one with its first: a frame is one state, and what it does not hold no history and no endpoint will see.
     pub fn tick(&mut self, tick: Timestamp, clock: Timestamp, scrapes: &[Scrape], key: bool) -> Vec<EncodedFrame> {
+        let rounds = rounds(scrapes);
+        let round = |(nth, round): (usize, &Vec<&Scrape>)| self.round(tick, clock, round, key && nth == 0);
+        rounds.iter().enumerate().flat_map(round).collect()
+    }
+
+    /// The same of scrapes of different targets.
+    fn round(&mut self, tick: Timestamp, clock: Timestamp, scrapes: &[&Scrape], key: bool) -> Vec<EncodedFrame> {
         let key = std::mem::take(&mut self.needs_key) || key;
         let kind = if key { FrameKind::Key } else { FrameKind::Delta };
         let mut freed = Vec::new();
@@ -210,14 +218,12 @@ impl Encoder {
         let mut frames = self.define(&planned, key);
         let mut writer =
             TickWriter { tick, clock, kind, frames: &mut frames, is_continued: false, part: self.part(kind) };
-        let mut told = HashSet::new();
         if key {
-            self.write_key(&planned, &mut told, &mut writer);
+            self.write_key(&planned, &mut writer);
         }
-        for (at, planned) in planned.iter().enumerate() {
-            if !told.contains(&at) {
-                self.write(planned.number, planned.fresh(tick, &self.limits), Basis::Before, &mut writer);
-            }
+        // A KEY tells of what is gone as a DELTA does.
+        for planned in planned.iter().filter(|planned| !key || planned.is_gone()) {
+            self.write(planned.number, planned.fresh(tick, &self.limits), Basis::Before, &mut writer);
         }
         self.seal(&mut writer, false);
         self.forget_gone(freed);
@@ -234,9 +240,9 @@ impl Encoder {
     }
 
     /// Gives every scrape its target's number, new ones to new targets; leaves out what is over the limits.
-    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &'a [Scrape], freed: &mut Vec<u32>) -> Vec<Planned<'a>> {
+    fn plan<'a>(&mut self, tick: Timestamp, scrapes: &[&'a Scrape], freed: &mut Vec<u32>) -> Vec<Planned<'a>> {
         let mut planned = Vec::with_capacity(scrapes.len());
-        for scrape in scrapes {
+        for &scrape in scrapes {
             let number = match self.numbers.get(&scrape.target) {
                 Some(number) => Some(*number),
                 None if scrape.outcome == Outcome::Gone => continue,
@@ -298,34 +304,26 @@ impl Encoder {
                 definitions.put(None, schema);
             }
         }
-        let mut latest: HashMap<u32, &Arc<Schema>> = HashMap::new();
-        for Planned { number, scrape, .. } in planned.iter().filter(|planned| planned.scrape.outcome != Outcome::Gone) {
-            let base = latest.insert(*number, &scrape.schema).unwrap_or(&self.targets[number].schema);
+        for Planned { number, scrape, .. } in planned.iter().filter(|planned| !planned.is_gone()) {
             let schema = &scrape.schema;
             if schema.chunks().is_empty() || self.defined.contains_key(&schema.hash()) {
                 continue;
             }
-            let base = Some(&**base).filter(|base| self.defined.contains_key(&base.hash()));
+            let base = Some(&*self.targets[number].schema).filter(|base| self.defined.contains_key(&base.hash()));
             definitions.put(base, schema);
             self.defined.insert(schema.hash(), schema.clone());
         }
         definitions.finish(&mut self.packer, self.stream, self.is_volatile)
     }
 
-    /// Writes every target in full: its first scrape of the tick, or what it had.
-    fn write_key(&mut self, planned: &[Planned<'_>], told: &mut HashSet<usize>, writer: &mut TickWriter<'_>) {
-        let mut first = HashMap::new();
-        for (at, planned) in planned.iter().enumerate() {
-            first.entry(planned.number).or_insert(at);
-        }
+    /// Writes every target in full: its scrape of the round, or what it had.
+    fn write_key(&mut self, planned: &[Planned<'_>], writer: &mut TickWriter<'_>) {
+        let scraped = planned.iter().filter(|planned| !planned.is_gone());
+        let scraped: HashMap<u32, &Planned<'_>> = scraped.map(|planned| (planned.number, planned)).collect();
         let numbers: Vec<u32> = self.targets.keys().copied().collect();
         for number in numbers {
-            let scrape = first.get(&number).filter(|at| planned[**at].scrape.outcome != Outcome::Gone);
-            let fresh = match scrape {
-                Some(at) => {
-                    told.insert(*at);
-                    planned[*at].fresh(writer.tick, &self.limits)
-                }
+            let fresh = match scraped.get(&number) {
+                Some(planned) => planned.fresh(writer.tick, &self.limits),
                 None => self.targets[&number].carried(writer.tick),
             };
             self.write(number, fresh, Basis::Nothing, writer);
@@ -447,6 +445,25 @@ impl<'a> Planned<'a> {
     fn fresh(&self, tick: Timestamp, limits: &FrameLimits) -> Fresh<'a> {
         Fresh::of(self.scrape, tick, self.has_room, limits)
     }
+
+    fn is_gone(&self) -> bool {
+        self.scrape.outcome == Outcome::Gone
+    }
+}
+
+/// The scrapes so that no round has two of one target, and each target's stand in their order; at least one round.
+fn rounds(scrapes: &[Scrape]) -> Vec<Vec<&Scrape>> {
+    let mut rounds = vec![Vec::with_capacity(scrapes.len())];
+    let mut counts: HashMap<&Labels, usize> = HashMap::with_capacity(scrapes.len());
+    for scrape in scrapes {
+        let count = counts.entry(&scrape.target).or_default();
+        if *count == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*count].push(scrape);
+        *count += 1;
+    }
+    rounds
 }
 
 /// The frames of one tick as they come into being.

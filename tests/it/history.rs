@@ -105,7 +105,7 @@ fn expected_instant(model: &Model, steps: Steps) -> BTreeMap<String, Vec<Option<
 /// What happens in one interval.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Targets are scraped: their numbers, and which of sixteen series each finds, with a value.
+    /// Targets are scraped, one after the other: their numbers, and which of sixteen series each finds, with a value.
     Scrapes(Vec<(u8, BTreeMap<u8, f64>)>),
     Failure(u8),
     Gone(u8),
@@ -188,20 +188,20 @@ impl Site {
 
     fn step(&mut self, event: &Event) {
         self.gateway.pass(EVERY_MS as u64 / 1000);
-        let now = self.gateway.now();
         let mut is_key = false;
         match event {
-            Event::Scrapes(scrapes) => {
-                let scrapes: BTreeMap<u8, &BTreeMap<u8, f64>> = scrapes.iter().map(|(at, page)| (*at, page)).collect();
-                scrapes.into_iter().for_each(|(target, page)| self.scrape(target, page, Outcome::Up));
-            }
+            // One target may be scraped several times in a tick.
+            Event::Scrapes(scrapes) => scrapes.iter().for_each(|(target, page)| {
+                self.gateway.pass(1);
+                self.scrape(*target, page, Outcome::Up);
+            }),
             Event::Failure(target) if self.shown.contains_key(target) => {
                 self.scrape(*target, &BTreeMap::new(), Outcome::Failed);
             }
             Event::Gone(target) => self.gone(*target),
             Event::Restart => {
                 self.runs += 1;
-                self.collector = Collector::new(self.runs, now);
+                self.collector = Collector::new(self.runs, self.gateway.now());
                 // It scrapes everything anew.
                 for target in self.shown.keys().copied().collect::<Vec<_>>() {
                     self.scrape(target, &BTreeMap::from([(1, 5.0), (7, 0.25)]), Outcome::Up);
@@ -210,7 +210,7 @@ impl Site {
             Event::Key => is_key = true,
             Event::Failure(_) => {}
         }
-        let frames = self.collector.tick_with(now, is_key);
+        let frames = self.collector.tick_with(self.gateway.now(), is_key);
         self.gateway.push("alpha", "alpha.example", &frames).expect("frames in order");
     }
 }

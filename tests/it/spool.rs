@@ -56,13 +56,17 @@ impl Exporter {
     }
 }
 
-/// A collector's file with a spool; `push` are further keys of that section.
+/// A collector's file with a spool; `push` are further keys of that section. It ticks twice a scrape.
 fn collector_config(site: &Site, exporter: &Exporter, push: &str) -> PathBuf {
+    ticking(site, exporter, Duration::from_secs(1), push)
+}
+
+fn ticking(site: &Site, exporter: &Exporter, tick: Duration, push: &str) -> PathBuf {
     let jobs = format!("  - job_name: test\n    static_configs:\n      - targets: [\"127.0.0.1:{}\"]\n", exporter.port);
     let file = site.collector_config("alpha", &jobs);
     let text = std::fs::read_to_string(&file).unwrap();
-    // Two ticks a scrape: of two scrapes of a target in one frame the history has the later one only.
-    let text = text.replace("  tick: 2s\n", &format!("  tick: 1s\n  backoff_max: 1s\n{push}"));
+    let line = text.lines().find(|line| line.starts_with("  tick: ")).expect("a tick");
+    let text = text.replace(line, &format!("  tick: {}s\n  backoff_max: 1s\n{push}", tick.as_secs()).trim_end());
     let dir = site.path("spool").display().to_string();
     site.write("collector-alpha.yml", &format!("{text}spool:\n  dir: {dir}\n"))
 }
@@ -142,16 +146,17 @@ fn an_outage_and_a_kill_cost_no_scrape_that_was_synced() {
 
 #[test]
 fn a_gateway_that_is_away_delays_no_other_and_gets_everything_later() {
-    let site = Site::at_pace(Duration::from_secs(2));
+    let site = Site::at_pace(Duration::from_secs(1));
     site.issue("alpha");
     let exporter = Exporter::start();
     let (push_port, http_port) = (free_port(), free_port());
     let further = format!("  urls:\n    - url: https://127.0.0.1:{push_port}\n");
-    let config = collector_config(&site, &exporter, &further);
+    // Three scrapes a tick: each is there afterwards.
+    let config = ticking(&site, &exporter, Duration::from_secs(3), &further);
     let gateway_config = site.gateway_config(&["alpha"], HISTORY);
     let _gateway = site.start_gateway(&gateway_config);
     let _collector = site.start_collector(&config);
-    exporter.wait(3);
+    exporter.wait(7);
     let waiting = |port: u16| {
         let page = site.federate("fedgate_collector_push_unacknowledged_frames");
         let line = page.lines().find(|line| line.contains(&format!(":{port}\"")))?.to_owned();
@@ -160,7 +165,7 @@ fn a_gateway_that_is_away_delays_no_other_and_gets_everything_later() {
     wait_for("the other gateway's backlog", || waiting(push_port).filter(|frames| *frames >= 6));
     assert!(waiting(site.push_port).unwrap() <= 2, "the one that is there is not held up");
     wait_for("what is new", || {
-        kept(site.http_port).values().any(|value| *value + 2 >= exporter.served()).then_some(())
+        kept(site.http_port).values().any(|value| *value + 5 >= exporter.served()).then_some(())
     });
 
     let text = std::fs::read_to_string(&gateway_config).unwrap();
@@ -169,7 +174,7 @@ fn a_gateway_that_is_away_delays_no_other_and_gets_everything_later() {
     let other = site.write("gateway-2.yml", &text);
     let _other = Process::start("gateway-2", Command::new(program()).args(["gateway", "--config"]).arg(other));
     wait_for("the other gateway", || (http::get(http_port, "/-/healthy").0 == 200).then_some(()));
-    wait_for("its backlog", || kept(http_port).values().any(|value| *value + 2 >= exporter.served()).then_some(()));
+    wait_for("its backlog", || kept(http_port).values().any(|value| *value + 5 >= exporter.served()).then_some(()));
     wait_for("the whole of it", || kept(http_port).contains_key(kept(site.http_port).keys().next()?).then_some(()));
     assert_whole(&kept(http_port), &[]);
     assert_whole(&kept(site.http_port), &[]);
