@@ -23,6 +23,10 @@ mod fuzz_seeds;
 mod gateway_journal;
 mod history;
 mod journal;
+// benches/loss.rs uses the rest.
+#[allow(dead_code, unused_imports)]
+mod loss;
+mod loss_seed;
 mod metrics_page;
 mod net;
 mod net_client;
