@@ -18,6 +18,9 @@ use crate::process::Process;
 /// The program under test.
 const FEDGATE: &str = env!("CARGO_BIN_EXE_fedgate");
 
+/// The section that makes it keep a journal, in its own folder.
+pub(crate) const JOURNAL: &str = "journal:\n  dir: journal\n  free_disk_min_ratio: 0\n";
+
 /// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
@@ -40,10 +43,14 @@ pub(crate) fn start(shape: Shape, more: &str, sections: &str) -> Gateway {
     let (port, push_port) = (free_port(), free_port());
     let config = folder.path().join("gateway.yml");
     fs::write(&config, gateway_config(&ca, shape, more, port, push_port) + sections).expect("room on the disk");
-    let mut command = Command::new(FEDGATE);
-    command.args(["gateway", "--log-level", "warn", "--config"]).arg(config);
-    let process = Process::start(folder.path(), &mut command, || http::is_ok(port, "/-/healthy"));
+    let process = start_process(folder.path(), port);
     Gateway { process, port, shape, push_port, authority, folder }
+}
+
+fn start_process(folder: &Path, port: u16) -> Process {
+    let mut command = Command::new(FEDGATE);
+    command.args(["gateway", "--log-level", "warn", "--config"]).arg(folder.join("gateway.yml"));
+    Process::start(folder, &mut command, || http::is_ok(port, "/-/ready"))
 }
 
 fn gateway_config(ca: &Path, shape: Shape, more: &str, port: u16, push_port: u16) -> String {
@@ -66,6 +73,17 @@ fn gateway_config(ca: &Path, shape: Shape, more: &str, port: u16, push_port: u16
 }
 
 impl Gateway {
+    /// `kill -9`, and a start over what it left.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        self.process = start_process(self.folder.path(), self.port);
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What a collector of `cluster` is told of its push, with a certificate issued for it.
     pub(crate) fn push_config(&self, cluster: &str) -> PushClientConfig {
         let issued = self.authority.issue_collector(cluster, &[], clock::now()).expect("a certificate");

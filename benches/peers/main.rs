@@ -29,6 +29,7 @@ mod options;
 mod process;
 mod remote_write;
 mod report;
+mod restart;
 mod rules;
 mod scrape;
 mod server;
@@ -58,6 +59,9 @@ fn measure(options: &Options, report: &mut Report) {
     }
     if options.has_row(Row::Churn) && options.has_peer(Peer::Fedgate) {
         churn::measure(options, report);
+    }
+    if options.has_row(Row::Restart) && options.has_peer(Peer::Fedgate) {
+        restart::measure(options, report);
     }
 }
 
@@ -97,7 +101,7 @@ fn measure_gateway(options: &Options, report: &mut Report) {
         return;
     }
     let kept = if options.has_row(Row::Rules) { rules::HISTORY } else { "" };
-    let gateway = gateway::start(options.shape, freshness::CLUSTER, kept);
+    let gateway = gateway::start(options.shape, freshness::CLUSTER, &format!("{}{kept}", gateway::JOURNAL));
     let rounds = ingest::ROUNDS + if options.has_row(Row::Freshness) { freshness::ROUNDS } else { 0 };
     let mut pusher = frames::Pusher::new(&gateway, frames::Load::encode(options.shape, rounds, ingest::ROUNDS, 0.0));
     ingest::frames(report, &gateway, &mut pusher);

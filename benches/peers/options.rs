@@ -3,7 +3,7 @@
 use std::process::exit;
 
 const USAGE: &str = "usage: cargo bench --bench peers -- [--size 100k|1m|10m|CLUSTERSxSERIES] \
-    [--rows ingest,federate,freshness,scrape,churn] [--peers prometheus,victoria-metrics,vmagent,fedgate] [--runs N]";
+    [--rows ingest,federate,rules,freshness,scrape,churn,restart] [--peers prometheus,victoria-metrics,vmagent,fedgate] [--runs N]";
 
 /// Series beyond which the peers are left out unless they are asked for: Prometheus would take 19 GB for ten million.
 const PEERS_SERIES_MAX: usize = 2_000_000;
@@ -74,15 +74,17 @@ pub(crate) enum Row {
     Freshness,
     Scrape,
     Churn,
+    Restart,
 }
 
-const ROWS: [(&str, Row); 6] = [
+const ROWS: [(&str, Row); 7] = [
     ("ingest", Row::Ingest),
     ("federate", Row::Federate),
     ("rules", Row::Rules),
     ("freshness", Row::Freshness),
     ("scrape", Row::Scrape),
     ("churn", Row::Churn),
+    ("restart", Row::Restart),
 ];
 
 /// All of it, checked.

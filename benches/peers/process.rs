@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// `sysconf(_SC_CLK_TCK)` of every Linux there is.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// How often a server that starts is asked whether it is ready.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long a server may take to get ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,8 @@ pub(crate) struct Process {
     log: PathBuf,
     /// Resident bytes once it was ready, before any load.
     pub(crate) idle: f64,
+    /// From its start until it was ready, to some milliseconds.
+    pub(crate) ready_after: Duration,
 }
 
 impl Process {
@@ -29,17 +33,24 @@ impl Process {
         let output = File::create(&log).expect("the folder can be written");
         command.stdin(Stdio::null()).stderr(output.try_clone().expect("a file")).stdout(output);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        let mut process = Process { child, log, idle: 0.0 };
+        let mut process = Process { child, log, idle: 0.0, ready_after: Duration::ZERO };
         let start = Instant::now();
         while !is_ready() {
             let ended = process.child.try_wait().expect("a child").is_some();
             assert!(!ended && start.elapsed() < PATIENCE, "{name} is not ready:\n{}", process.output());
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK);
         }
+        process.ready_after = start.elapsed();
         // What a start leaves to do is not counted to what follows.
         std::thread::sleep(Duration::from_millis(500));
         process.idle = process.rss();
         process
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn output(&self) -> String {
@@ -94,8 +105,7 @@ fn schedstat(task: &Path) -> Option<f64> {
 impl Drop for Process {
     fn drop(&mut self) {
         // Its folder goes with it: nothing that a proper end would write is needed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
