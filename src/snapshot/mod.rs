@@ -22,6 +22,7 @@ mod fresh;
 mod histograms;
 mod lists;
 pub mod negotiate;
+mod own_labels;
 mod part;
 mod patch;
 mod payload;
@@ -41,8 +42,9 @@ pub use decode::{Applied, ApplyError, REMEMBERED_FRAMES, StreamState, TargetStat
 pub use encode::{Ahead, EncodedFrame, Encoder, encode_schema, encode_schemas};
 pub use frame::{Frame, FrameError, FrameHeader, FrameKind, FrameLimits, StreamId, with_gap};
 pub use fresh::LeftOut;
+pub use own_labels::{OwnLabels, SlotError};
 pub use reader::Malformed;
 pub use schema::{Schema, SchemaCache, SchemaHash, redefined};
 pub use scrape::{FORGET_NAN, Outcome, Report, Scrape};
-pub use slots::{OwnLabels, SlotError, SlotTable};
+pub use slots::SlotTable;
 pub use tables::ChunkBuilder;

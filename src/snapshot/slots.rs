@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::chunk::{CHUNK_SLOTS, CHUNK_TEXT_MAX, Chunk, Family, SERIES_LABELS_MAX, STRING_BYTES_MAX};
+use super::chunk::{CHUNK_SLOTS, CHUNK_TEXT_MAX, Chunk, Family};
+use super::own_labels::{OwnLabels, SlotError};
 use super::schema::Schema;
 use super::tables::ChunkBuilder;
 use crate::model::{Labels, METRIC_NAME, Metadata};
@@ -34,123 +35,11 @@ const ENDED_MIN: usize = 64;
 /// Slots that a chunk must have to give before new series fill it, and the part of all slots that may lie idle for that.
 const FILLING_MIN: u16 = 32;
 const AVAILABLE_SHARE: usize = 8;
-/// Ends a name or a value in [`OwnLabels`]; no UTF-8 text has this byte.
-const END: u8 = 0xff;
-
-/// Why a series cannot have a slot.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SlotError {
-    /// A name or value is too long.
-    #[error("a label of {bytes} bytes, expected at most {STRING_BYTES_MAX}")]
-    LabelTooLong {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// Too many labels beside the target's.
-    #[error("{labels} labels, expected at most {SERIES_LABELS_MAX}")]
-    TooManyLabels {
-        /// How many there are.
-        labels: usize,
-    },
-    /// All its labels together are too long.
-    #[error("labels of {bytes} bytes, expected at most {CHUNK_TEXT_MAX}")]
-    SeriesTooLong {
-        /// How long they are.
-        bytes: usize,
-    },
-    /// The target has too many series.
-    #[error("target has {TARGET_SLOTS_MAX} series already")]
-    TargetFull,
-}
-
-/// The labels that a series has beside its target's, its metric name among them. Unlike [`Labels`] they can hold an empty
-/// value: the series lacks a label that its target gives to the others.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct OwnLabels {
-    bytes: Box<[u8]>,
-}
-
-impl OwnLabels {
-    /// What `series` says otherwise than `target`.
-    pub fn between(series: &Labels, target: &Labels) -> OwnLabels {
-        let mut bytes = Vec::with_capacity(series.as_bytes().len());
-        let (mut series, mut target) = (series.iter().peekable(), target.iter().peekable());
-        loop {
-            let (own, targets) = (series.peek().copied(), target.peek().copied());
-            match (own, targets) {
-                (None, None) => break,
-                (Some(own), Some(targets)) if own == targets => {}
-                (Some(own), Some(targets)) if own.0 <= targets.0 => put_pair(&mut bytes, own),
-                (Some(own), None) => put_pair(&mut bytes, own),
-                (_, Some(targets)) => put_pair(&mut bytes, (targets.0, "")),
-            }
-            let (own, targets) = (own.map(|own| own.0), targets.map(|targets| targets.0));
-            if own.is_some_and(|own| targets.is_none_or(|targets| own <= targets)) {
-                series.next();
-            }
-            if targets.is_some_and(|targets| own.is_none_or(|own| targets <= own)) {
-                target.next();
-            }
-        }
-        OwnLabels { bytes: bytes.into_boxed_slice() }
-    }
-
-    /// Pairs ascending by label name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut strings = self
-            .bytes
-            .split(|byte| *byte == END)
-            .map(|bytes| std::str::from_utf8(bytes).expect("own labels are written from strings only"));
-        std::iter::from_fn(move || Some((strings.next().filter(|name| !name.is_empty())?, strings.next()?)))
-    }
-
-    /// The metric name, empty where there is none.
-    pub fn metric_name(&self) -> &str {
-        self.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value)
-    }
-
-    fn check(&self, family: &str) -> Result<(), SlotError> {
-        if family.len() >= STRING_BYTES_MAX {
-            return Err(SlotError::LabelTooLong { bytes: family.len() });
-        }
-        let labels = self.iter().count().saturating_sub(1);
-        if labels > SERIES_LABELS_MAX {
-            return Err(SlotError::TooManyLabels { labels });
-        }
-        if let Some((name, value)) = self.iter().find(|(name, value)| name.len().max(value.len()) >= STRING_BYTES_MAX) {
-            return Err(SlotError::LabelTooLong { bytes: name.len().max(value.len()) });
-        }
-        if self.bytes.len() > CHUNK_TEXT_MAX / 2 {
-            return Err(SlotError::SeriesTooLong { bytes: self.bytes.len() });
-        }
-        Ok(())
-    }
-}
-
-/// All of them are its own, as for a target without labels.
-impl From<&Labels> for OwnLabels {
-    fn from(labels: &Labels) -> OwnLabels {
-        OwnLabels::between(labels, &Labels::empty())
-    }
-}
-
-impl std::fmt::Debug for OwnLabels {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
 
 /// The same with help and unit of at most [`HELP_BYTES_MAX`] bytes.
 fn cut_metadata(metadata: &Metadata) -> Metadata {
     let cut = |text: &str| text[..text.floor_char_boundary(HELP_BYTES_MAX)].into();
     Metadata { kind: metadata.kind, help: cut(&metadata.help), unit: cut(&metadata.unit) }
-}
-
-fn put_pair(bytes: &mut Vec<u8>, (name, value): (&str, &str)) {
-    for string in [name, value] {
-        bytes.extend_from_slice(string.as_bytes());
-        bytes.push(END);
-    }
 }
 
 /// A slot that is in the schema.
@@ -228,7 +117,7 @@ impl SlotTable {
     /// A series in the slot behind the end.
     fn put(&mut self, labels: OwnLabels, (family, metadata): (&str, &Metadata), is_ended: bool) {
         let (slot, chunk) = (self.slots.len() as u32, self.slots.len() / CHUNK_SLOTS);
-        self.text_bytes[chunk] += labels.bytes.len() + family.len();
+        self.text_bytes[chunk] += labels.text_bytes() + family.len();
         self.available[chunk] += u16::from(is_ended);
         self.ended += usize::from(is_ended);
         let (hash, family) = (self.hasher.hash_one(&labels), self.family(family, metadata));
@@ -271,8 +160,8 @@ impl SlotTable {
             self.revive(slot, family_number);
             return Ok(slot);
         }
-        let slot = self.take_slot(labels.bytes.len() + family.len())?;
-        self.text_bytes[slot as usize / CHUNK_SLOTS] += labels.bytes.len() + family.len();
+        let slot = self.take_slot(labels.text_bytes() + family.len())?;
+        self.text_bytes[slot as usize / CHUNK_SLOTS] += labels.text_bytes() + family.len();
         let hash = self.hasher.hash_one(&labels);
         self.slots[slot as usize] = Some(Slot { labels, family: family_number, is_ended: false });
         let (slots, hasher) = (&self.slots, &self.hasher);
@@ -466,7 +355,7 @@ impl SlotTable {
         }
         self.ended -= 1;
         self.in_vain = None;
-        self.text_bytes[slot / CHUNK_SLOTS] -= labels.bytes.len() + self.families[family as usize].name.len();
+        self.text_bytes[slot / CHUNK_SLOTS] -= labels.text_bytes() + self.families[family as usize].name.len();
         self.touch(slot / CHUNK_SLOTS);
     }
 
@@ -521,15 +410,6 @@ mod tests {
             assert_eq!(table.insert(own(n), "m", &Metadata::default()), Ok(n as u32));
         }
         table
-    }
-
-    #[test]
-    fn own_labels_are_what_a_series_says_otherwise() {
-        let target = Labels::from_pairs([("a", "1"), ("job", "j"), ("z", "9")]);
-        let series = Labels::from_pairs([(METRIC_NAME, "m"), ("a", "1"), ("b", "2"), ("z", "8")]);
-        let own = OwnLabels::between(&series, &target);
-        assert_eq!(own.iter().collect::<Vec<_>>(), [(METRIC_NAME, "m"), ("b", "2"), ("job", ""), ("z", "8")]);
-        assert_eq!(own.metric_name(), "m");
     }
 
     #[test]
