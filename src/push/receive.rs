@@ -306,6 +306,9 @@ impl Receiver {
             same_stream(&mut progress.stream, &frame)?;
             let accepted = self.apply_frame(cluster, &frame, rest.len(), arrival, progress)?;
             self.count(cluster, &frame, &accepted);
+            if accepted.is_outrun && !accepted.is_duplicate {
+                self.outrun(cluster, &arrival.collector);
+            }
             progress.samples += accepted.samples;
             progress.acked = accepted.acked;
             rest = behind;
@@ -349,6 +352,19 @@ impl Receiver {
         self.metrics.frame_applied(cluster, accepted.samples);
         for (reason, samples) in accepted.dropped.iter() {
             self.metrics.samples_dropped(cluster, reason.as_str(), samples);
+        }
+    }
+
+    /// Counts a frame of a run that a later one of its collector goes beside, and says it, at most once a minute.
+    fn outrun(&self, cluster: &str, collector: &str) {
+        self.metrics.frame_outrun(cluster);
+        if let Some(repeated) = self.repeats.due(&format!("{cluster}/{collector}/outrun"), clock::monotonic()) {
+            tracing::warn!(
+                cluster,
+                collector,
+                repeated,
+                "two runs of one collector push: give each its own certificate"
+            );
         }
     }
 

@@ -38,6 +38,9 @@ pub struct Accepted {
     pub dropped: DropCounts,
     /// It began a stream in place of another one, whose series ended with it.
     pub has_evicted: bool,
+    /// It is of a run whose collector had begun a later one: two processes push with one certificate, or a clock was set back
+    /// between two starts. The later run's targets stay its own.
+    pub is_outrun: bool,
 }
 
 /// A frame that was applied, before another one of its cluster can be.

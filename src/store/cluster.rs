@@ -184,6 +184,7 @@ impl ClusterState {
             }
         };
         stream.heard = arrival.monotonic;
+        accepted.is_outrun = !header.kind.is_definition() && self.is_outrun(id);
         accepted.has_evicted = leaving.is_some() && !header.volatile;
         let missing = Missing::View(self.generation);
         leaving.into_iter().for_each(|leaving| self.remove_stream(leaving, missing, shared));
@@ -273,6 +274,16 @@ impl ClusterState {
             self.streams.values().filter(|stream| !stream.is_volatile && stream.collector == arrival.collector);
         ordered.map(|stream| stream.tick).all(|tick| tick < header.tick)
             && header.tick <= arrival.wall + self.policy.limits.ahead_max
+    }
+
+    /// Whether a later run of the stream's collector has begun.
+    fn is_outrun(&self, id: StreamId) -> bool {
+        let own = self.streams[&id].claimant();
+        let later = |other: &Stream| {
+            let other = other.claimant();
+            !other.is_volatile && other.collector == own.collector && other.started > own.started
+        };
+        !own.is_volatile && self.streams.values().any(later)
     }
 
     /// Definitions have no clock, and that of a frame that came again, or late, has been read before.

@@ -32,6 +32,7 @@ pub struct GatewayMetrics {
     dropped_samples: ByCluster,
     refused: ByCluster,
     evicted_streams: ByCluster,
+    frames_outrun: ByCluster,
     left_out: ByCluster,
     push_seconds: Histogram,
     reload: ReloadMetrics,
@@ -48,6 +49,7 @@ impl GatewayMetrics {
             dropped_samples: ByCluster::default(),
             refused: ByCluster::default(),
             evicted_streams: ByCluster::default(),
+            frames_outrun: ByCluster::default(),
             left_out: ByCluster::default(),
             push_seconds: Histogram::new(PUSH_SECONDS_BOUNDS),
             reload: ReloadMetrics::new(registry, "gateway"),
@@ -71,6 +73,11 @@ impl GatewayMetrics {
             "fedgate_push_evicted_streams",
             "Streams that a new one took the place of, because the cluster had as many as it may have",
             &metrics.evicted_streams,
+        );
+        add(
+            "fedgate_push_outrun_frames",
+            "Frames of a run whose collector had begun a later one: two processes push with one certificate",
+            &metrics.frames_outrun,
         );
         registry.register(
             "fedgate_page_left_out_samples",
@@ -119,6 +126,11 @@ impl GatewayMetrics {
         self.evicted_streams.get_or_create(&by(cluster)).inc();
     }
 
+    /// Counts a frame of a run whose collector had begun a later one.
+    pub fn frame_outrun(&self, cluster: &str) {
+        self.frames_outrun.get_or_create(&by(cluster)).inc();
+    }
+
     /// Counts the native histograms that pages of text cannot show.
     pub fn native_histograms_left_out(&self) -> LeftOut {
         LeftOut(self.left_out.get_or_create(&vec![("reason", "native_histogram".to_owned())]).clone())
@@ -142,6 +154,7 @@ impl GatewayMetrics {
             &self.frames_applied,
             &self.frames_duplicate,
             &self.evicted_streams,
+            &self.frames_outrun,
         ];
         by_cluster.into_iter().for_each(|family| drop(family.get_or_create(&by(cluster))));
     }

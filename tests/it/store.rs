@@ -403,6 +403,34 @@ async fn a_collector_that_starts_again_and_again_never_locks_itself_out() {
     assert!(lines[0].contains("} 9 "), "{lines:?}");
 }
 
+/// What a certificate on two machines comes to: each target is shown once and never steps back, and the gateway tells.
+#[tokio::test]
+async fn of_two_collectors_with_one_certificate_the_later_run_owns_what_both_scrape() {
+    let gateway = Gateway::new([policy("alpha")]);
+    let (mut earlier, mut later) = (Collector::new(1, START), Collector::new(2, START + 1));
+    let push = |collector: &mut Collector, value: u32, own: &str| {
+        let now = gateway.now();
+        collector.scrape(&NODE, now, &format!("m {value}\n"));
+        collector.scrape(&[("instance", own), ("job", "own")], now, "n 1\n");
+        let accepted = gateway.push("alpha", "alpha.example", &collector.tick(now)).expect("both may push");
+        accepted.iter().any(|accepted| accepted.is_outrun)
+    };
+    assert!(!push(&mut earlier, 10, "a"));
+    for round in 0..4 {
+        gateway.pass(5);
+        assert!(!push(&mut later, 20 + round, "b"), "nothing is later");
+        gateway.pass(5);
+        assert!(push(&mut earlier, 10 + round, "a"));
+        let lines = gateway.lines(&["m"]).await;
+        assert!(matches!(&lines[..], [line] if line.contains(&format!("}} {} ", 20 + round))), "{lines:?}");
+        assert_eq!(gateway.lines(&["n"]).await.len(), 2, "what only one scrapes is shown");
+    }
+    gateway.pass(40);
+    push(&mut earlier, 99, "a");
+    let lines = gateway.lines(&["m"]).await;
+    assert!(matches!(&lines[..], [line] if line.contains("} 99 ")), "the later one is silent: {lines:?}");
+}
+
 /// Every value of a page is the round's number; a reader that saw two different ones saw half a frame.
 #[test]
 fn readers_never_see_half_a_frame() {
