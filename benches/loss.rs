@@ -1,9 +1,9 @@
 //! What is lost on the way from exporters to a receiver of remote write while everything between them is killed and cut off:
 //! `cargo bench --bench loss -- --seeds 20 [--first 1] [--seconds 60] [--faults 12] [--kind fedgate|prometheus|vmagent]
-//! [--long-outage]`.
+//! [--long-outage] [--full-disk]`.
 //!
-//! The peers' kinds need Prometheus and vmagent on the PATH (`PATH=$(.ci/peers):$PATH`), the long outage Debian's libfaketime. Prints a
-//! verdict a seed and the sum; fails on what docs/reliability.md does not promise, of fedgate.
+//! The peers' kinds need Prometheus and vmagent on the PATH (`PATH=$(.ci/peers):$PATH`), the long outage Debian's libfaketime, the
+//! full disk the right to mount. Prints a verdict a seed and the sum; fails on what docs/reliability.md does not promise, of fedgate.
 
 #[allow(dead_code)]
 #[path = "../tests/it/dice.rs"]
@@ -25,6 +25,10 @@ fn value(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
+fn has(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}
+
 fn number(name: &str, default: u64) -> u64 {
     value(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} {value:?} is no number")))
 }
@@ -41,6 +45,10 @@ fn main() -> ExitCode {
         Some("vmagent") => Kind::Vmagent,
         Some(other) => panic!("--kind {other:?}, expected fedgate, prometheus or vmagent"),
     };
+    assert!(
+        !has("--long-outage") || faketime().is_some(),
+        "--long-outage needs libfaketime, Debian's package faketime"
+    );
     let (mut sum, first) = (Verdict::default(), number("--first", 1));
     for seed in first..first + number("--seeds", 1) {
         let verdict = loss::run(&Plan {
@@ -50,7 +58,8 @@ fn main() -> ExitCode {
             clusters: 2,
             faults: number("--faults", 12) as usize,
             seed,
-            has_long_outage: faketime().is_some() && std::env::args().any(|argument| argument == "--long-outage"),
+            has_long_outage: has("--long-outage"),
+            has_small_disk: has("--full-disk"),
             is_verbose: true,
         });
         println!("seed {seed}\n{verdict}");

@@ -17,6 +17,7 @@ fn everything_served_arrives_once_and_in_order_through_kills_and_outages() {
         faults: FAULTS,
         seed: 7,
         has_long_outage: false,
+        has_small_disk: false,
         is_verbose: true,
     });
     assert!(verdict.is_good(), "{verdict}");

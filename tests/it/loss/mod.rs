@@ -4,6 +4,7 @@
 //! Every moment and victim follows from a seed, up to timing. `cargo bench --bench loss` runs as many as
 //! wanted, of fedgate or of what a site would run instead. What is promised stands in docs/reliability.md.
 
+mod disk;
 mod exporter;
 mod pipeline;
 mod proxy;
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Whether the last cluster begins with three hours without a gateway, in shifted time; needs [`faketime`].
     pub(crate) has_long_outage: bool,
+    /// Whether the gateway's journal is on a disk of its own, which is full at times; needs the right to mount.
+    pub(crate) has_small_disk: bool,
     pub(crate) is_verbose: bool,
 }
 
@@ -51,6 +54,7 @@ enum Fault {
     GatewayKilled,
     AgentKilled(usize),
     CutOff(usize),
+    DiskFull,
 }
 
 /// When it begins and when it is over, since the start.
@@ -70,6 +74,7 @@ fn draw(plan: &Plan) -> Vec<Episode> {
         let cluster = dice.below(plan.clusters);
         // Each kind has its turn; only what surrounds it is left to chance.
         let fault = match episodes.len() % 6 {
+            3 if plan.has_small_disk => Fault::DiskFull,
             0 | 3 => dice.of(&[Fault::ReceiverRefuses, Fault::ReceiverResets]),
             1 => Fault::GatewayKilled,
             2 => Fault::AgentKilled(cluster),
@@ -98,7 +103,7 @@ struct Run<'a> {
 /// Runs it to its end and judges.
 pub(crate) fn run(plan: &Plan) -> Verdict {
     let (receiver, exporters) = (Receiver::start(), Exporters::start());
-    let pipeline = Pipeline::start(plan.kind, plan.pace, plan.clusters, exporters.port, receiver.port);
+    let pipeline = Pipeline::start(plan, exporters.port, receiver.port);
     let mut run = Run { plan, receiver, exporters, pipeline, kills: BTreeMap::new(), active: Vec::new() };
     if plan.has_long_outage {
         run.cut_off_for_hours();
@@ -175,6 +180,7 @@ impl Run<'_> {
             Fault::GatewayKilled => self.pipeline.kill_gateway(),
             Fault::AgentKilled(cluster) => self.kill(cluster),
             Fault::CutOff(cluster) => self.pipeline.cut(cluster),
+            Fault::DiskFull => self.pipeline.fill_disk(),
         }
     }
 
@@ -185,6 +191,7 @@ impl Run<'_> {
             Fault::GatewayKilled => self.pipeline.start_gateway(),
             Fault::AgentKilled(cluster) => self.pipeline.start_agent(cluster),
             Fault::CutOff(cluster) => self.pipeline.join(cluster),
+            Fault::DiskFull => self.pipeline.free_disk(),
         }
     }
 

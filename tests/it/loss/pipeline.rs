@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use super::Plan;
+use super::disk::SmallDisk;
 use super::proxy::Proxy;
 use crate::site::{Process, Site, free_port, program, wait_for};
 
@@ -31,26 +33,31 @@ pub(super) const EXPORTERS: usize = 3;
 /// The processes of a run.
 pub(super) struct Pipeline {
     kind: Kind,
-    site: Site,
     pub(super) clusters: Vec<String>,
     gateway: Option<Process>,
     agents: Vec<Option<Process>>,
+    /// Where the gateway's journal is, if it may run full; the gateway ends first.
+    disk: Option<SmallDisk>,
     /// The way out of each cluster.
     ways: Vec<Proxy>,
     pace: Duration,
     exporters: u16,
     receiver: u16,
+    /// Its folder goes last.
+    site: Site,
 }
 
 impl Pipeline {
     /// Everything of it, scraping `exporters` and writing to `receiver`.
-    pub(super) fn start(kind: Kind, pace: Duration, clusters: usize, exporters: u16, receiver: u16) -> Pipeline {
-        let site = Site::at_pace(pace);
-        let clusters: Vec<String> = ["alpha", "beta", "gamma"].iter().take(clusters).map(|&name| name.into()).collect();
+    pub(super) fn start(plan: &Plan, exporters: u16, receiver: u16) -> Pipeline {
+        let (kind, pace, site) = (plan.kind, plan.pace, Site::at_pace(plan.pace));
+        let names = ["alpha", "beta", "gamma"].iter().take(plan.clusters);
+        let clusters: Vec<String> = names.map(|&name| name.into()).collect();
+        let disk = plan.has_small_disk.then(|| SmallDisk::mount(&site.path("disk")));
         let to = if kind == Kind::Fedgate { site.push_port } else { receiver };
         let ways = clusters.iter().map(|_| Proxy::start(to)).collect();
         let mut pipeline =
-            Pipeline { kind, site, clusters, gateway: None, agents: Vec::new(), ways, pace, exporters, receiver };
+            Pipeline { kind, site, clusters, gateway: None, agents: Vec::new(), disk, ways, pace, exporters, receiver };
         if kind == Kind::Fedgate {
             pipeline.configure_gateway();
             pipeline.start_gateway();
@@ -67,10 +74,10 @@ impl Pipeline {
         let clusters: Vec<&str> = self.clusters.iter().map(String::as_str).collect();
         clusters.iter().for_each(|cluster| self.site.issue(cluster));
         let extra = format!(
-            "journal:\n  dir: {}\n  free_disk_min_ratio: 0\nremote_write:\n  - name: loss\n    url: http://127.0.0.1:{}/api/v1/write\n    \
+            "journal:\n  dir: {}\n  free_disk_min_ratio: 0\n  on_full: refuse\nremote_write:\n  - name: loss\n    url: http://127.0.0.1:{}/api/v1/write\n    \
              protobuf_message: prometheus.WriteRequest\n    metadata_config: {{send: false}}\n    \
              queue_config: {{min_backoff: 30ms, max_backoff: 1s}}\n",
-            self.site.path("journal").display(),
+            self.site.path(if self.disk.is_some() { "disk/journal" } else { "journal" }).display(),
             self.receiver
         );
         self.site.gateway_config(&clusters, &extra);
@@ -187,6 +194,15 @@ impl Pipeline {
 
     pub(super) fn join(&self, cluster: usize) {
         self.ways[cluster].open();
+    }
+
+    /// Leaves no byte for the journal.
+    pub(super) fn fill_disk(&self) {
+        self.disk.as_ref().expect("the plan has one").fill();
+    }
+
+    pub(super) fn free_disk(&self) {
+        self.disk.as_ref().expect("the plan has one").free();
     }
 
     /// Waits until every process that should run does.
