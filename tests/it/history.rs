@@ -348,3 +348,22 @@ fn five_minutes_take_at_most_sixty_bytes_a_series() {
     let (found, is_beyond) = range(&gateway, &SelectionCache::new(), gateway.now() - 300_000, gateway.now());
     assert!(found.values().all(|samples| samples.len() == 20) && !is_beyond);
 }
+
+/// What a clock that was minutes fast brought stays; what follows with the right time enters in place, but where a sample has its time already.
+#[test]
+fn a_clock_that_is_set_back_makes_no_history_go_back() {
+    let mut site = Site::new(vec![keep(all(), 60)]);
+    let (cache, mut expected, mut tick) = (SelectionCache::new(), BTreeMap::new(), START);
+    for round in 0..40 {
+        site.gateway.pass(15);
+        let at = site.gateway.now() + if (5..10).contains(&round) { 300_000 } else { 0 };
+        site.collector.scrape(&[("instance", "0"), ("job", "x")], at, &format!("m0 {round}\n"));
+        // A collector's ticks do not go back.
+        tick = tick.max(at);
+        let frames = site.collector.tick_with(tick, false);
+        site.gateway.push("alpha", "alpha.example", &frames).expect("frames in order");
+        expected.entry(at).or_insert(f64::from(round).to_bits());
+    }
+    let (found, _) = range(&site.gateway, &cache, i64::MIN, i64::MAX);
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [expected.into_iter().collect::<Vec<_>>()]);
+}

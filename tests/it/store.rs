@@ -464,3 +464,24 @@ fn readers_never_see_half_a_frame() {
     done.store(true, Ordering::Release);
     assert!(reader.join().unwrap() > 0);
 }
+
+#[tokio::test]
+async fn samples_of_a_clock_an_hour_fast_are_refused_until_it_is_set_right() {
+    let gateway = Gateway::new([policy("alpha")]);
+    let mut collector = Collector::new(1, START);
+    let mut push = |at: i64, value: u32| {
+        collector.scrape(&NODE, at, &format!("m {value}\n"));
+        let accepted = gateway.push("alpha", "alpha.example", &collector.tick(START + 3_600_000)).expect("in order");
+        accepted.iter().flat_map(|accepted| accepted.dropped.iter()).collect::<Vec<_>>()
+    };
+    assert_eq!(push(START, 1), []);
+    assert_eq!(push(START + 3_600_000, 2), [(DropReason::Ahead, 1)]);
+    assert!(gateway.lines(&["m"]).await[0].contains("} 1 "), "what was shown stays");
+    gateway.pass(15);
+    let mut push = |at: i64, value: u32| {
+        collector.scrape(&NODE, at, &format!("m {value}\n"));
+        gateway.push("alpha", "alpha.example", &collector.tick(START + 3_600_000)).expect("in order")
+    };
+    push(gateway.now(), 3);
+    assert!(gateway.lines(&["m"]).await[0].contains("} 3 "), "the tick is still an hour ahead, the sample is not");
+}
