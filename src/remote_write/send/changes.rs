@@ -148,7 +148,7 @@ impl Followed {
 
 fn scraped(view: &Arc<TargetView>, prepared: &Arc<PreparedTarget>, has_facts: bool) -> ScrapeSamples {
     let (view, prepared) = (view.clone(), prepared.clone());
-    ScrapeSamples { view, prepared, repeated: Vec::new(), known_exemplars: Vec::new(), has_facts }
+    ScrapeSamples { view, prepared, repeated: Vec::new(), known_exemplars: Vec::new(), has_facts, only: None }
 }
 
 /// The slots that have a sample which is sent.

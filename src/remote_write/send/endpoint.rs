@@ -165,6 +165,11 @@ impl Endpoint {
         })
     }
 
+    /// Whether a request's headers depend on the cluster of its series.
+    pub fn names_labels(&self) -> bool {
+        self.headers.names_labels()
+    }
+
     /// Sends what comes until `stop` fires, and then what is queued, for a while.
     pub async fn run(
         &self,

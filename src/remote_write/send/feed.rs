@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::by_cluster::by_cluster;
 use super::endpoint::Read;
 use super::follower::{Follower, Record};
 use super::place::{Begin, Progress};
@@ -17,7 +18,7 @@ use super::rows::FrameSamples;
 use crate::journal::{Position, ReadError};
 use crate::model::{Labels, Timestamp};
 use crate::snapshot::{ApplyError, FrameKind};
-use crate::store::{ClusterPolicy, Refusal, RuleId};
+use crate::store::{CLUSTER, ClusterPolicy, Refusal, RuleId};
 use crate::wal::{
     Entry, FrameReader, FrameRecord, RecordedEntry, RecordedFrame, RecordedReader, RuleChange, RuleChanges,
     StreamOrigins, Wal,
@@ -39,6 +40,8 @@ pub(super) struct Feed {
     clusters: HashMap<String, (Arc<ClusterPolicy>, Arc<Labels>)>,
     /// How often types and helps are told, and when next.
     metadata: Option<(Duration, Instant)>,
+    /// Whether the results of rules are told apart by cluster.
+    tells_clusters: bool,
 }
 
 struct FrameLane {
@@ -64,6 +67,7 @@ impl Feed {
         (frames, recorded): (Begin, Begin),
         follower: Follower,
         metadata: Option<(Duration, Instant)>,
+        tells_clusters: bool,
     ) -> Feed {
         let frames = FrameLane {
             reader: FrameReader::new(wal.frames.log(), frames.origin),
@@ -79,7 +83,7 @@ impl Feed {
             changes: RuleChanges::new(),
             rules: BTreeSet::new(),
         };
-        Feed { frames, recorded, follower, clusters: HashMap::new(), metadata }
+        Feed { frames, recorded, follower, clusters: HashMap::new(), metadata, tells_clusters }
     }
 
     /// Reads some records of both logs; nothing where no more is synced. Blocks.
@@ -180,7 +184,7 @@ impl Feed {
     fn step_recorded(&mut self, now: Timestamp, reads: &mut Vec<Read>) -> Result<(), ReadError> {
         let before = self.recorded.reader.position();
         for _ in 0..STEP_RECORDS {
-            let Feed { recorded, follower, .. } = self;
+            let recorded = &mut self.recorded;
             let (position, changes) = match recorded.reader.next()? {
                 None => break,
                 Some(RecordedEntry::Lost(lost)) => {
@@ -196,9 +200,10 @@ impl Feed {
                 }
             };
             for change in changes {
+                let Feed { recorded, follower, .. } = self;
                 let frame = follower.recorded(change, &mut recorded.rules);
-                if position >= recorded.begin.position && !(frame.scrapes.is_empty() && frame.ends.is_empty()) {
-                    reads.push(Read::Frame { lane: Lane::Recorded(None), cluster: Arc::default(), position, frame });
+                if position >= self.recorded.begin.position && !(frame.scrapes.is_empty() && frame.ends.is_empty()) {
+                    self.hand_over_recorded(position, frame, reads);
                 }
             }
         }
@@ -208,6 +213,23 @@ impl Feed {
             reads.push(Read::Progress { source: Source::Recorded, progress: Progress { next, origin } });
         }
         Ok(())
+    }
+
+    fn hand_over_recorded(&mut self, position: Position, frame: FrameSamples, reads: &mut Vec<Read>) {
+        if !self.tells_clusters {
+            reads.push(Read::Frame { lane: Lane::Recorded(None), cluster: Arc::default(), position, frame });
+            return;
+        }
+        for (name, frame) in by_cluster(&frame) {
+            let cluster = match &name {
+                None => Arc::default(),
+                Some(name) => match self.follower.policy(name).cloned() {
+                    Some(policy) => self.labels_of(&policy),
+                    None => Arc::new(Labels::from_pairs([(CLUSTER, &**name)])),
+                },
+            };
+            reads.push(Read::Frame { lane: Lane::Recorded(name), cluster, position, frame });
+        }
     }
 
     fn tell_metadata(&mut self, now: Instant, reads: &mut Vec<Read>) {

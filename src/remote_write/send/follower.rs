@@ -142,6 +142,11 @@ impl Follower {
         self.followed.iter().filter_map(of).collect()
     }
 
+    /// The policy under which a cluster's frames came last.
+    pub fn policy(&self, cluster: &str) -> Option<&Arc<ClusterPolicy>> {
+        self.policies.get(cluster)
+    }
+
     /// The store, for what only the journal's reader can tell it.
     pub fn store(&self) -> &Store {
         &self.store

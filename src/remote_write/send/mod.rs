@@ -3,6 +3,7 @@
 //! Invariant: what the gateway acknowledged reaches every endpoint in the order of its cluster, or is counted under the reason why
 //! it did not. Nothing that can pass (an outage, an overload, a wrong password) is a reason.
 
+mod by_cluster;
 mod changes;
 mod counts;
 mod endpoint;

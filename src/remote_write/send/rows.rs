@@ -87,6 +87,8 @@ pub struct ScrapeSamples {
     pub known_exemplars: Vec<u32>,
     /// Whether the scrape has its own series, `up` and the like. Recorded ones have not.
     pub has_facts: bool,
+    /// The only slots that are meant, ascending; `None` is all.
+    pub only: Option<Arc<[u32]>>,
 }
 
 /// A series that ended.
@@ -188,7 +190,9 @@ impl FrameSamples {
         let of = |scrape: &ScrapeSamples| {
             let slots = scrape.view.beside.histograms.iter();
             let is_sent = |slot: u32| scrape.prepared.is_sent(slot as usize / CHUNK_SLOTS, slot as usize % CHUNK_SLOTS);
-            slots.filter(|(slot, _)| is_sent(*slot) && !scrape.is_repeated(*slot)).count() as u64
+            let is_meant = |slot: u32| scrape.only.as_ref().is_none_or(|only| only.binary_search(&slot).is_ok());
+            let sent = slots.filter(|(slot, _)| is_sent(*slot) && is_meant(*slot) && !scrape.is_repeated(*slot));
+            sent.count() as u64
         };
         self.scrapes.iter().map(of).sum()
     }
@@ -249,6 +253,17 @@ impl ScrapeSamples {
             }
         }
         let (first, last) = (from.saturating_sub(FACT_ROWS) as usize, to.saturating_sub(FACT_ROWS) as usize);
+        if let Some(only) = &self.only {
+            let (first, last) = [first, last].map(|bound| only.partition_point(|slot| (*slot as usize) < bound)).into();
+            for number in only[first..last].iter().copied() {
+                let (chunk, slot) = (number as usize / CHUNK_SLOTS, number as usize % CHUNK_SLOTS);
+                let value = self.view.column.get(number as usize);
+                if !is_stale(value) && self.is_row(chunk, slot, value, options) {
+                    visit(number + FACT_ROWS, Row::Sample(self, number, value));
+                }
+            }
+            return;
+        }
         let chunks = self.prepared.chunks().min(self.view.column.chunks().len());
         for chunk in first / CHUNK_SLOTS..chunks.min(last.div_ceil(CHUNK_SLOTS)) {
             let values = &self.view.column.chunks()[chunk];

@@ -194,7 +194,7 @@ impl Shared {
         let limits = FrameLimits { raw_bytes_max: u32::MAX as usize, ..FrameLimits::default() };
         let follower = Follower::new(labelling, limits, now);
         let metadata = config.metadata_config.send.then_some((config.metadata_config.send_interval, now.1));
-        let feed = Feed::new(&self.wal, begin, follower, metadata);
+        let feed = Feed::new(&self.wal, begin, follower, metadata, endpoint.names_labels());
         let (give, take) = mpsc::channel(READS_AHEAD);
         let reading = self.read(feed, give, stop.clone());
         tokio::join!(reading, endpoint.run(settings_of(config), place, take, stop.clone()));

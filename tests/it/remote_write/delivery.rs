@@ -30,6 +30,8 @@ const RULES: &str = "groups:
     rules:
       - record: cluster:value
         expr: sum by (cluster) (test_value)
+      - record: site:value
+        expr: sum(test_value)
 ";
 
 /// A gateway that sends to `url`, and a collector that pushes to it.
@@ -120,15 +122,19 @@ fn everything_arrives_in_order_through_refusals_and_kills() {
         assert!(request.is_v2(), "{:?}", request.headers);
         assert!(request.header("user-agent").starts_with("fedgate/"));
         let series = request.series();
-        let recorded = series.iter().any(|one| one.name() == "cluster:value");
-        assert_eq!(request.header("x-scope-orgid"), if recorded { "" } else { "hpc-alpha" });
-        assert!(series.iter().all(|one| one.label("cluster") == "alpha" && one.label("replica") == "one"));
+        assert!(series.iter().all(|one| one.label("replica") == "one"));
+        if request.header("x-scope-orgid").is_empty() {
+            assert!(series.iter().all(|one| one.name() == "site:value"), "of no cluster: {series:?}");
+            continue;
+        }
+        assert_eq!(request.header("x-scope-orgid"), "hpc-alpha");
+        assert!(series.iter().all(|one| one.label("cluster") == "alpha"));
         assert!(series.iter().all(|one| one.label("environment") == "test"), "the inventory's, on recorded ones too");
     }
     assert!(receiver.requests().iter().any(|request| !request.header("retry-attempt").is_empty()));
     let names: std::collections::BTreeSet<String> =
         taken.iter().flat_map(Request::series).map(|one| one.name().to_owned()).collect();
-    for name in ["test_value", "up", "scrape_duration_seconds", "cluster:value"] {
+    for name in ["test_value", "up", "scrape_duration_seconds", "cluster:value", "site:value"] {
         assert!(names.contains(name), "{name} among {names:?}");
     }
     let lost = scene.own("fedgate_remote_write_samples_dropped_total");
