@@ -1,6 +1,8 @@
-//! Remote write, the sender: what its requests say, how it takes answers, and the real receivers.
+//! Remote write, both ends. The sender: what its requests say, how it takes answers, and the real receivers. The receiver: what it makes
+//! of requests, what it answers, and the real senders.
 
 mod delivery;
+mod http;
 mod queue;
 mod received;
 mod receiver;

@@ -77,14 +77,14 @@ impl World {
     }
 }
 
-fn series(out: &mut Vec<u8>, labels: &[(&str, &str)], samples: &[(f64, i64)]) {
+pub(super) fn series(out: &mut Vec<u8>, labels: &[(&str, &str)], samples: &[(f64, i64)]) {
     message::put_series_v1(out, |out| {
         labels.iter().for_each(|(name, value)| message::put_label(out, name, value));
         samples.iter().for_each(|(value, at)| message::put_sample(out, *value, Timestamp(*at), None));
     });
 }
 
-fn one(name: &str, value: f64, at: i64) -> Vec<u8> {
+pub(super) fn one(name: &str, value: f64, at: i64) -> Vec<u8> {
     let mut out = Vec::new();
     series(&mut out, &[("__name__", name), ("instance", "i"), ("job", "j")], &[(value, at)]);
     out

@@ -34,13 +34,18 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Asks until `probe` has an answer; panics with `what` when patience ends.
-pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(PATIENCE, what, probe)
+}
+
+/// The same with another patience, for what takes long by design.
+pub(crate) fn wait_at_most<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = probe() {
             return answer;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} for {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -145,6 +150,16 @@ impl Site {
     /// GET from the readers' listener: status (0 while nobody listens) and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         http::get(self.http_port, path)
+    }
+
+    /// One of the gateway's own metrics, added up over its series that have all these labels.
+    pub(crate) fn own(&self, name: &str, labels: &[&str]) -> f64 {
+        let (_, page) = self.get("/metrics/self");
+        let is_of = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
+        };
+        page.lines().filter(is_of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// The body of `/federate` for one selector.

@@ -29,6 +29,16 @@ pub(crate) fn has_peer(program: &str, version: &str) -> bool {
         Ok(line) => format!("{program} is not version {version}: {line}"),
         Err(error) => format!("{program} is not on PATH: {error}"),
     };
+    skip(&reason)
+}
+
+/// The same for a program that does not say its version.
+pub(crate) fn has_program(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output();
+    found.is_ok() || skip(&format!("{program} is not on PATH"))
+}
+
+fn skip(reason: &str) -> bool {
     assert!(std::env::var_os("FEDGATE_REQUIRE_PEERS").is_none(), "{reason}");
     println!("skipped: {reason}");
     false
