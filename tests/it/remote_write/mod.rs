@@ -7,4 +7,5 @@ mod queue;
 mod received;
 mod receiver;
 mod requests;
+mod senders;
 mod witness;
