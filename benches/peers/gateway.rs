@@ -100,6 +100,11 @@ impl Gateway {
         }
     }
 
+    /// Where senders of remote write post to.
+    pub(crate) fn write_url(&self) -> String {
+        format!("https://127.0.0.1:{}/api/v1/write", self.push_port)
+    }
+
     /// Starts a collector process of `cluster` with these jobs, which pushes every `tick`.
     pub(crate) fn start_collector(&self, cluster: &str, scrape_configs: &str, tick: &str) -> Process {
         let (push, port) = (self.push_config(cluster), free_port());

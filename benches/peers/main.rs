@@ -33,6 +33,7 @@ mod restart;
 mod rules;
 mod scrape;
 mod server;
+mod writer;
 
 use options::{Options, Peer, Row};
 use remote_write::{Load, Version};
@@ -53,6 +54,9 @@ fn measure(options: &Options, report: &mut Report) {
     }
     if stores.iter().any(|row| options.has_row(*row)) || options.has_row(Row::Freshness) {
         measure_gateway(options, report);
+    }
+    if options.has_row(Row::Write) {
+        ingest::written(options, report);
     }
     if options.has_row(Row::Scrape) {
         scrape::measure(options, report);
@@ -77,7 +81,7 @@ fn measure_stores(options: &Options, report: &mut Report) {
     let load = Load::encode(options.shape, ingest::ROUNDS, Version::One);
     for peer in &peers {
         let server = server::start(*peer, "");
-        ingest::remote_write(report, &server, &load, peer.column());
+        ingest::remote_write(report, &ingest::OWN_WAY, &server, &load, peer.column());
         if options.has_row(Row::Rules) && *peer != Peer::Vmagent {
             server.flush();
             rules::measure(options, report, &server.process, (server.port, load.last), peer.column());
@@ -91,7 +95,8 @@ fn measure_stores(options: &Options, report: &mut Report) {
     drop(load);
     if options.has_peer(Peer::Prometheus) && options.has_row(Row::Ingest) {
         let load = Load::encode(options.shape, ingest::ROUNDS, Version::Two);
-        ingest::remote_write(report, &server::start(Peer::Prometheus, ""), &load, "Prometheus, remote write 2.0");
+        let (table, server) = (&ingest::OWN_WAY, server::start(Peer::Prometheus, ""));
+        ingest::remote_write(report, table, &server, &load, "Prometheus, remote write 2.0");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::exit;
 
 const USAGE: &str = "usage: cargo bench --bench peers -- [--size 100k|1m|10m|CLUSTERSxSERIES] \
-    [--rows ingest,federate,rules,freshness,scrape,churn,restart] [--peers prometheus,victoria-metrics,vmagent,fedgate] [--runs N]";
+    [--rows ingest,write,federate,rules,freshness,scrape,churn,restart] [--peers prometheus,victoria-metrics,vmagent,fedgate] [--runs N]";
 
 /// Series beyond which the peers are left out unless they are asked for: Prometheus would take 19 GB for ten million.
 const PEERS_SERIES_MAX: usize = 2_000_000;
@@ -69,6 +69,7 @@ impl Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Ingest,
+    Write,
     Federate,
     Rules,
     Freshness,
@@ -77,8 +78,9 @@ pub(crate) enum Row {
     Restart,
 }
 
-const ROWS: [(&str, Row); 7] = [
+const ROWS: [(&str, Row); 8] = [
     ("ingest", Row::Ingest),
+    ("write", Row::Write),
     ("federate", Row::Federate),
     ("rules", Row::Rules),
     ("freshness", Row::Freshness),

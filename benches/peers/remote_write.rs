@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use fedgate::model::{Labels, Timestamp};
 
 use crate::cluster::{self, Cluster, ENVIRONMENT};
@@ -14,7 +15,8 @@ use crate::server::Server;
 use crate::site::Page;
 
 const BODY_SERIES: usize = 2_000;
-const CONNECTIONS: usize = 2;
+/// Connections that post at once.
+pub(crate) const CONNECTIONS: usize = 2;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(crate) struct Load {
     /// Time of the last round.
     pub(crate) last: Timestamp,
     version: Version,
-    clusters: Vec<Vec<Vec<Vec<u8>>>>,
+    clusters: Vec<Vec<Vec<Bytes>>>,
 }
 
 impl Load {
@@ -66,7 +68,12 @@ impl Load {
 
     /// Bytes of the bodies of these rounds.
     pub(crate) fn bytes(&self, rounds: std::ops::Range<usize>) -> usize {
-        self.clusters.iter().flat_map(|cluster| &cluster[rounds.clone()]).flatten().map(Vec::len).sum()
+        self.clusters.iter().flat_map(|cluster| &cluster[rounds.clone()]).flatten().map(Bytes::len).sum()
+    }
+
+    /// The bodies of one cluster in one round.
+    pub(crate) fn bodies(&self, cluster: usize, round: usize) -> &[Bytes] {
+        &self.clusters[cluster][round]
     }
 
     /// Posts these rounds, each cluster's in order.
@@ -98,7 +105,7 @@ fn all_labels(cluster: &str, page: &Page) -> Vec<Labels> {
     page.samples().map(of_series).collect()
 }
 
-fn bodies(page: &Page, labels: &[Labels], version: Version) -> Vec<Vec<u8>> {
+fn bodies(page: &Page, labels: &[Labels], version: Version) -> Vec<Bytes> {
     let samples: Vec<(&Labels, &str, f64)> =
         page.samples().zip(labels).map(|((family, _, value), labels)| (labels, family, value)).collect();
     let compress = |message: Vec<u8>| snap::raw::Encoder::new().compress_vec(&message).expect("far below 4 GiB");
@@ -107,7 +114,7 @@ fn bodies(page: &Page, labels: &[Labels], version: Version) -> Vec<Vec<u8>> {
         Version::One => write_request(part, now),
         Version::Two => request(part, now),
     };
-    samples.chunks(BODY_SERIES).map(|part| compress(message(part))).collect()
+    samples.chunks(BODY_SERIES).map(|part| compress(message(part)).into()).collect()
 }
 
 /// `prometheus.WriteRequest`.
