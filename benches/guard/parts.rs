@@ -13,7 +13,7 @@ use fedgate::scrape::{PageCache, Rules, SeriesBudget, Timing};
 use fedgate::snapshot::{
     EncodedFrame, Encoder, Frame, FrameKind, FrameLimits, Outcome, Report, SchemaCache, Scrape, StreamId, StreamState,
 };
-use fedgate::store::{Arrival, ClusterPolicy, Inventory, SiteView, Store, select};
+use fedgate::store::{Arrival, ClusterPolicy, Inventory, Keep, SiteView, Store, select};
 use http_body_util::BodyExt as _;
 
 use super::site::Page;
@@ -42,6 +42,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "encode", samples: SERIES, prepare: encode },
     Part { name: "decode", samples: SERIES, prepare: decode },
     Part { name: "apply", samples: SERIES, prepare: apply },
+    Part { name: "apply-kept", samples: SERIES, prepare: apply_kept },
+    Part { name: "read-kept", samples: SERIES * ROUNDS_MAX, prepare: read_kept },
     Part { name: "federate", samples: SERIES, prepare: || federate(Encoding::Identity) },
     Part { name: "federate-gzip", samples: SERIES, prepare: || federate(Encoding::Gzip) },
 ];
@@ -170,6 +172,33 @@ fn apply() -> Round {
     let ((first, rest), (_, mut take)) = (frames(), store());
     first.iter().for_each(&mut take);
     Box::new(move |round| take(&rest[round]))
+}
+
+/// Of every series the last five minutes, which is all.
+fn keep_all(store: &Store) {
+    let matchers = parse_selector(r#"{__name__=~".+"}"#).expect("a selector");
+    store.keep(vec![Keep { matchers, duration: Duration::from_secs(300), is_of_recorded: false }]);
+}
+
+fn apply_kept() -> Round {
+    let ((first, rest), (store, mut take)) = (frames(), store());
+    keep_all(&store);
+    first.iter().for_each(&mut take);
+    Box::new(move |round| take(&rest[round]))
+}
+
+fn read_kept() -> Round {
+    let ((first, rest), (store, mut take)) = (frames(), store());
+    keep_all(&store);
+    first.iter().chain(&rest).for_each(&mut take);
+    let (start, end) = (scrapes()[0].started, scrapes()[ROUNDS_MAX - 1].started);
+    let view = store.view(end, Instant::now(), None);
+    let columns: Vec<u32> = (0..SERIES as u32).collect();
+    Box::new(move |_| {
+        let (strip, mut samples) = (&view.targets[0].target.history[0], 0);
+        strip.reader(Timestamp(start.0 - 1), end).read(&columns, |some, read| samples += some.len() * read.times.len());
+        assert_eq!(samples, SERIES * ROUNDS_MAX);
+    })
 }
 
 fn federate(encoding: Encoding) -> Round {
