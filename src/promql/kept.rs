@@ -59,13 +59,22 @@ impl Wanted {
         self.rows.push(row as u32);
     }
 
+    /// Columns of rows that follow each other.
+    fn push_all(&mut self, columns: &[u32], row: &mut usize) {
+        self.columns.extend_from_slice(columns);
+        self.rows.extend((*row..*row + columns.len()).map(|row| row as u32));
+        *row += columns.len();
+    }
+
     fn sort(&mut self) {
         if self.columns.is_sorted() {
             return;
         }
-        let mut pairs: Vec<(u32, u32)> = self.columns.iter().copied().zip(self.rows.iter().copied()).collect();
+        // Numbers are sorted faster than pairs.
+        let pair = |(column, row): (&u32, &u32)| u64::from(*column) << 32 | u64::from(*row);
+        let mut pairs: Vec<u64> = self.columns.iter().zip(&self.rows).map(pair).collect();
         pairs.sort_unstable();
-        (self.columns, self.rows) = pairs.into_iter().unzip();
+        (self.columns, self.rows) = pairs.into_iter().map(|pair| ((pair >> 32) as u32, pair as u32)).unzip();
     }
 }
 
@@ -158,18 +167,18 @@ impl KeptRows<'_> {
         }
         let rows = cache.select_ended(&ended, matchers);
         let rows = without_repeated(&ended, rows, selected);
-        let mut first = selected.rows.len();
-        for (one, rows) in ended.iter().zip(&rows) {
-            let behind = first + rows.columns.len();
-            let wanted = Wanted { columns: rows.columns.clone(), rows: (first as u32..behind as u32).collect() };
+        let mut row = selected.rows.len();
+        let mut ended_rows = ended.iter().zip(&rows).peekable();
+        while let Some((one, rows)) = ended_rows.next() {
+            let mut wanted = Wanted::default();
+            wanted.push_all(&rows.columns, &mut row);
+            // What ended in one strip is read together, whenever it ended.
+            while let Some((_, rows)) = ended_rows.next_if(|(next, _)| std::ptr::eq(next.strip, one.strip)) {
+                wanted.push_all(&rows.columns, &mut row);
+            }
             self.strip(one.strip, wanted, each)?;
-            first = behind;
         }
-        if first == selected.rows.len() {
-            return Ok(selected.rows.clone());
-        }
-        let blocks = rows.iter().map(|rows| rows.block.clone());
-        Ok(Arc::new(Rows::joined(&selected.rows, &Rows::new(blocks))))
+        Ok(cache.joined(matchers, &selected.rows, &rows))
     }
 
     /// All series of the site that ended and can have samples in the range.

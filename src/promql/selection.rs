@@ -38,6 +38,23 @@ struct Planned {
     selected: Arc<Selected>,
     /// By the address of the series that ended together, which are held as long.
     ended: HashMap<usize, (Arc<Retired>, Arc<EndedRows>), foldhash::fast::FixedState>,
+    joined: Joined,
+}
+
+/// The rows of a selection and, behind them, those of series that ended.
+#[derive(Debug, Default)]
+struct Joined {
+    /// What they were made of.
+    from: (Arc<Rows>, Vec<Arc<EndedRows>>),
+    rows: Arc<Rows>,
+}
+
+impl Joined {
+    fn is_of(&self, selected: &Arc<Rows>, ended: &[Arc<EndedRows>]) -> bool {
+        let (own, own_ended) = &self.from;
+        let are_same = own_ended.len() == ended.len() && own_ended.iter().zip(ended).all(|(a, b)| Arc::ptr_eq(a, b));
+        Arc::ptr_eq(own, selected) && are_same
+    }
 }
 
 /// Of series that ended together, those that a selector names.
@@ -165,6 +182,21 @@ impl SelectionCache {
             rows
         });
         rows.collect()
+    }
+
+    /// The rows of a selection and those of series that ended: the same `Arc` as long as these are the same.
+    pub(super) fn joined(&self, matchers: &[Matcher], selected: &Arc<Rows>, ended: &[Arc<EndedRows>]) -> Arc<Rows> {
+        if ended.iter().all(|rows| rows.columns.is_empty()) {
+            return selected.clone();
+        }
+        let plan = lock(&self.plans).plan(matchers);
+        let mut plan = lock(&plan);
+        if !plan.joined.is_of(selected, ended) {
+            let blocks = Rows::new(ended.iter().map(|rows| rows.block.clone()));
+            let rows = Arc::new(Rows::joined(selected, &blocks));
+            plan.joined = Joined { from: (selected.clone(), ended.to_vec()), rows };
+        }
+        plan.joined.rows.clone()
     }
 }
 

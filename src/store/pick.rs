@@ -9,6 +9,9 @@ use super::layout::{IndexedChunk, NameList};
 use super::select::{Conditions, Filter, Scope, Verdicts};
 use crate::model::{Labels, Matcher};
 
+/// A chunk with so many pairs for each slot that may be named is decided slot by slot.
+const FEW_SLOTS: usize = 8;
+
 /// A selector made ready. It remembers verdicts by address: the chunks that it is asked of must outlive it.
 pub struct Picker<'a> {
     conditions: Conditions<'a>,
@@ -46,18 +49,19 @@ impl<'a> Picker<'a> {
         if self.accepted(chunk.names()).is_empty() {
             return Vec::new();
         }
-        let filter = self.filter(chunk, unsaid);
-        let runs = self.by_list[&address(chunk.names())].iter().map(|number| &chunk.runs()[usize::from(*number)]);
-        let slots = runs.flat_map(|run| chunk.slots_of(run)).copied();
-        slots.filter(|slot| filter.passes(chunk, usize::from(*slot))).collect()
-    }
-
-    fn filter(&self, chunk: &IndexedChunk, unsaid: &Unsaid<'_>) -> Filter {
         let nothing = Labels::empty();
         let inventory = unsaid.policy.map_or(&nothing, |policy| &policy.labels);
         let matchers = self.conditions.labels_of(unsaid.policy.is_none());
         let scope = Scope { target: unsaid.target, inventory };
-        Filter::new(chunk, matchers, &scope.fallbacks(matchers), &scope)
+        let fallbacks = scope.fallbacks(matchers);
+        let runs = self.by_list[&address(chunk.names())].iter().map(|number| &chunk.runs()[usize::from(*number)]);
+        let slots = runs.flat_map(|run| chunk.slots_of(run)).copied();
+        if slots.clone().count() * FEW_SLOTS < chunk.pair_labels().len() {
+            let labels = SlotLabels { chunk, scope: &scope, matchers, fallbacks: &fallbacks };
+            return slots.filter(|slot| labels.are_named(*slot)).collect();
+        }
+        let filter = Filter::new(chunk, matchers, &fallbacks, &scope);
+        slots.filter(|slot| filter.passes(chunk, usize::from(*slot))).collect()
     }
 
     /// Which of a list's names the selector accepts, by number.
@@ -76,6 +80,28 @@ impl<'a> Picker<'a> {
             return [false; SCRAPE_FAMILIES.len()];
         }
         self.conditions.scrape_names
+    }
+}
+
+/// For so few slots that to decide each of the chunk's pairs first is not worth it.
+struct SlotLabels<'a> {
+    chunk: &'a IndexedChunk,
+    scope: &'a Scope<'a>,
+    matchers: &'a [&'a Matcher],
+    /// Beside the matchers: whether they hold for a series without their label.
+    fallbacks: &'a [bool],
+}
+
+impl SlotLabels<'_> {
+    fn are_named(&self, slot: u8) -> bool {
+        let own = |name: &str| {
+            let pairs = self.chunk.chunk().pairs_of(usize::from(slot)).iter();
+            pairs.map(|pair| self.chunk.chunk().pair(*pair)).find(|pair| pair.name == name)
+        };
+        self.matchers.iter().zip(self.fallbacks).all(|(matcher, fallback)| match own(&matcher.name) {
+            Some(pair) => matcher.matches(self.scope.seen(&matcher.name, pair.value)),
+            None => *fallback,
+        })
     }
 }
 

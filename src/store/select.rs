@@ -362,7 +362,7 @@ impl Scope<'_> {
     }
 
     /// The value seen where a series has `value` for `name`; empty means that it lacks the target's label.
-    fn seen<'v>(&'v self, name: &str, value: &'v str) -> &'v str {
+    pub(super) fn seen<'v>(&'v self, name: &str, value: &'v str) -> &'v str {
         if value.is_empty() { self.inventory.get(name).unwrap_or_default() } else { value }
     }
 }

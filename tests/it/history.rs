@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fedgate::http::selectors::parse_selector;
 use fedgate::model::{Labels, METRIC_NAME, MatchOp, Matcher, Timestamp};
 use fedgate::promql::{Batch, Budget, Cell, RangeReading, SelectionCache, Source, Steps, StoreSource};
 use fedgate::snapshot::Outcome;
@@ -32,12 +33,22 @@ fn view(gateway: &Gateway) -> SiteView {
 
 /// All samples later than `from`, by label set; fails where a series stands twice.
 fn range(gateway: &Gateway, cache: &SelectionCache, from: i64, to: i64) -> (BTreeMap<String, Vec<(i64, u64)>>, bool) {
+    range_of(gateway, cache, &all(), from, to)
+}
+
+fn range_of(
+    gateway: &Gateway,
+    cache: &SelectionCache,
+    matchers: &[Matcher],
+    from: i64,
+    to: i64,
+) -> (BTreeMap<String, Vec<(i64, u64)>>, bool) {
     let view = view(gateway);
     let source = StoreSource::new(&view, cache);
     let budget = Budget::new(10_000_000, &|| false);
     let mut found = Vec::new();
     let rows = source
-        .range(&all(), Timestamp(from), Timestamp(to), &budget, RangeReading::All, &mut |batch| {
+        .range(matchers, Timestamp(from), Timestamp(to), &budget, RangeReading::All, &mut |batch| {
             for (row, samples) in batch.series() {
                 let values = samples.values.iter().map(|value| value.to_bits());
                 found.push((row, samples.times.iter().copied().zip(values).collect::<Vec<_>>()));
@@ -53,7 +64,7 @@ fn range(gateway: &Gateway, cache: &SelectionCache, from: i64, to: i64) -> (BTre
             assert!(samples.iter().map(|(time, _)| *time).eq(batch.times.iter().copied()));
         }
     };
-    source.range(&all(), Timestamp(from), Timestamp(to), &budget, RangeReading::Outer, &mut outer).unwrap();
+    source.range(matchers, Timestamp(from), Timestamp(to), &budget, RangeReading::Outer, &mut outer).unwrap();
     let mut by_labels = BTreeMap::new();
     for (row, samples) in found {
         let labels = rows.labels(row).to_string();
@@ -102,6 +113,19 @@ fn expected_instant(model: &Model, steps: Steps) -> BTreeMap<String, Vec<Option<
     series.filter(|(_, cells)| cells.iter().any(Option::is_some)).collect()
 }
 
+/// Selectors, and whether they name a label set.
+const SELECTORS: [(&str, fn(&str) -> bool); 6] = [
+    (r#"{__name__=~"m.*",n="3"}"#, |labels| labels.contains(r#"n="3""#)),
+    (r#"{__name__=~"m.*",n!="3"}"#, |labels| !labels.contains(r#"n="3""#)),
+    (r#"{__name__=~"m.*",instance=~"1|7"}"#, |labels| labels.contains(r#"instance="1""#)),
+    (r#"{__name__=~"m.*",cluster!="alpha"}"#, |_| false),
+    (r#"{__name__=~"m.*",missing=""}"#, |_| true),
+    // One slot of a chunk with many pairs.
+    (r#"m14{n=~"1.",instance!="2",job="x"}"#, |labels| {
+        labels.starts_with("m14{") && !labels.contains(r#"instance="2""#)
+    }),
+];
+
 /// What happens in one interval.
 #[derive(Clone, Debug)]
 enum Event {
@@ -130,6 +154,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Three names have most of the series, and some have one of their own.
+fn name_of(series: u8) -> String {
+    format!("m{}", if series < 12 { series % 3 } else { series })
+}
+
 struct Site {
     gateway: Gateway,
     collector: Collector,
@@ -147,7 +176,7 @@ impl Site {
     }
 
     fn labels(target: u8, series: u8) -> String {
-        let (name, number) = (format!("m{}", series % 3), series.to_string());
+        let (name, number) = (name_of(series), series.to_string());
         let labels = [("cluster", "alpha"), ("environment", "test"), ("job", "x"), ("n", &number)];
         let target = target.to_string();
         let own = [(METRIC_NAME, name.as_str()), ("instance", target.as_str())];
@@ -156,7 +185,8 @@ impl Site {
 
     fn scrape(&mut self, target: u8, page: &BTreeMap<u8, f64>, outcome: Outcome) {
         let now = self.gateway.now();
-        let lines = page.iter().map(|(series, value)| format!("m{}{{n=\"{series}\"}} {value:e}\n", series % 3));
+        let line = |(series, value): (&u8, &f64)| format!("{}{{n=\"{series}\"}} {value:e}\n", name_of(*series));
+        let lines = page.iter().map(line);
         let (page_text, number) = (lines.collect::<String>(), target.to_string());
         let labels = [("instance", number.as_str()), ("job", "x")];
         match outcome {
@@ -227,7 +257,13 @@ proptest! {
             if number % 5 == 4 || number + 1 == events.len() {
                 let to = site.gateway.now();
                 for (from, to) in [(i64::MIN, to), (to - 90_000, to - 20_000), (to - 1, to)] {
-                    prop_assert_eq!(range(&site.gateway, &cache, from, to).0, expected_range(&site.model, from, to));
+                    let expected = expected_range(&site.model, from, to);
+                    for (selector, is_named) in SELECTORS {
+                        let named = expected.clone().into_iter().filter(|(labels, _)| is_named(labels));
+                        let matchers = parse_selector(selector).unwrap();
+                        prop_assert_eq!(range_of(&site.gateway, &cache, &matchers, from, to).0, named.collect());
+                    }
+                    prop_assert_eq!(range(&site.gateway, &cache, from, to).0, expected);
                 }
                 let start = to - 60_000 * minutes as i64 - 7_000;
                 for steps in [Steps::instant(Timestamp(start)), Steps { start: Timestamp(start), step: 11_000, count: 20 }] {

@@ -198,10 +198,18 @@ impl StripReader<'_> {
         own.times.clear();
         own.values.clear();
         own.histograms.clear();
-        let rows = if self.has_beside { 0..self.times.len() } else { self.within.clone() };
-        for row in rows {
+        if !self.has_beside {
+            let samples = self.times.iter().zip(self.column(at)).skip(self.within.start).take(self.within.len());
+            for (time, value) in samples.filter(|(_, value)| self.has_ends || !is_stale(**value)) {
+                own.times.push(*time);
+                own.values.push(*value);
+            }
+            self.own = own;
+            return;
+        }
+        for row in 0..self.times.len() {
             let value = self.values[at * self.times.len() + row];
-            let beside = self.beside(row).filter(|_| self.has_beside);
+            let beside = self.beside(row);
             let time = beside.and_then(|beside| beside.stamp_of(column)).unwrap_or(self.times[row]);
             let is_new = own.times.last().is_none_or(|last| *last < time);
             if (is_stale(value) && !self.has_ends) || !is_new || time <= self.from || time > self.to {
