@@ -6,6 +6,7 @@
 //! | whose target is gone: removed, its collector silent, its stream replaced | a millisecond after its last sample |
 //! | whose labels are others from now on, because the inventory's or the target's changed | a millisecond after its last sample |
 //! | whose samples bring their own timestamps | never by a marker, as in Prometheus |
+//! | that was written to the gateway by remote write | a millisecond after its last sample; by no marker where the lookback is over anyway, or where its sender's stream begins anew, which brings the series in parts |
 //!
 //! Series are compared slot by slot where the slots are those of before, and by their labels where they are not (a collector that started
 //! again numbers them anew). So steady targets cost one look at their columns, and nothing is marked as ended that goes on elsewhere in its
@@ -20,7 +21,8 @@ use std::time::Duration;
 use super::labels::{Kinship, Labelling, PreparedTarget};
 use super::rows::{End, FrameSamples, ScrapeSamples, is_histogram};
 use crate::model::{Labels, MetricType, Timestamp, is_stale};
-use crate::snapshot::{CHUNK_SLOTS, StreamId};
+use crate::remote_write::receive::LOOKBACK;
+use crate::snapshot::{CHUNK_SLOTS, Outcome, StreamId};
 use crate::store::{ClusterPolicy, ClusterView, SCRAPE_FAMILIES, StreamView, TargetView, scrape_values};
 
 /// How long after its last sample a series ends of which nothing more is known.
@@ -115,6 +117,7 @@ impl Followed {
             self.targets.insert(name, Held { stream, round, view: view.clone(), prepared });
             return;
         };
+        let is_other_stream = held.stream != stream;
         (held.stream, held.round) = (stream, round);
         if Arc::ptr_eq(&held.view, view) {
             return;
@@ -124,7 +127,9 @@ impl Followed {
             false => Arc::new(PreparedTarget::new(view, policy, labelling, Some(&held.prepared))),
         };
         let step = Step::new((&held.view, &held.prepared), (view, &prepared));
-        step.ends(policy.is_some(), &mut frame.ends);
+        if !(is_other_stream && view.outcome == Outcome::Written) {
+            step.ends(policy.is_some(), &mut frame.ends);
+        }
         if step.is_scraped() {
             let mut scrape = scraped(view, &prepared, policy.is_some());
             step.note_repeats(&mut scrape);
@@ -162,8 +167,11 @@ fn sampled<'a>(
     values.filter(move |(slot, _)| prepared.is_sent(chunk, *slot))
 }
 
-fn has_own_timestamp(view: &TargetView, chunk: usize, slot: usize) -> bool {
-    !view.beside.timestamps.is_empty() && view.beside.timestamp_of((chunk * CHUNK_SLOTS + slot) as u32).is_some()
+fn own_timestamp(view: &TargetView, chunk: usize, slot: usize) -> Option<Timestamp> {
+    if view.beside.timestamps.is_empty() {
+        return None;
+    }
+    view.beside.timestamp_of((chunk * CHUNK_SLOTS + slot) as u32)
 }
 
 fn end_of(
@@ -172,9 +180,11 @@ fn end_of(
     value: f64,
     at: Timestamp,
 ) -> Option<End> {
-    if has_own_timestamp(view, chunk, slot) {
-        return None;
-    }
+    let at = match own_timestamp(view, chunk, slot) {
+        None => at,
+        Some(last) if view.outcome == Outcome::Written && at.since(last) < LOOKBACK => last + AFTER_LAST,
+        Some(_) => return None,
+    };
     let tables = prepared.chunk(chunk);
     let kind = tables.name_of(slot).map_or(MetricType::Unknown, |name| tables.family_of(name).kind);
     Some(End { labels: prepared.whole_labels(chunk, slot)?, at, is_histogram: is_histogram(value), kind })

@@ -11,11 +11,14 @@ use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
 use fedgate::remote_write::message;
 use fedgate::remote_write::receive::{Answer, Refused, RequestFault, Version, WriteReceiver, Written};
+use fedgate::remote_write::send::{Followed, Labelling};
 use fedgate::runtime::CpuPool;
 use fedgate::snapshot::FrameLimits;
 use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, Store, scrape_values};
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use proptest::prelude::*;
+
+use super::requests;
 
 const T: i64 = 1_700_000_000_000;
 
@@ -157,6 +160,60 @@ fn markers_end_series_and_silence_ends_those_whose_sender_writes_none() {
         world.send_at(&one("c", 1.0, T + minute * 60_000), Version::V1, T + minute * 60_000);
     }
     assert_eq!(world.shown(), [shown("c", 1.0, T + 360_000)], "b had no sample for over five minutes");
+}
+
+/// Names, values and times of what goes on to databases since it was asked last; NaN is a stale marker.
+fn forwarded(world: &World, followed: &mut Followed) -> Vec<(String, f64, i64)> {
+    let view = world.store.cluster("alpha").unwrap();
+    let sent = requests::series(&followed.follow(&view, &Labelling::default()));
+    let mut sent: Vec<_> =
+        sent.iter().map(|one| (one.name().to_owned(), one.samples[0].value, one.samples[0].timestamp)).collect();
+    sent.sort_by(|one, other| one.0.cmp(&other.0));
+    sent
+}
+
+fn assert_forwarded(sent: &[(String, f64, i64)], expected: &[(&str, f64, i64)]) {
+    let bits = |(name, value, at): (&str, f64, i64)| (name.to_owned(), value.to_bits(), at);
+    let sent: Vec<_> = sent.iter().map(|(name, value, at)| bits((name, *value, *at))).collect();
+    assert_eq!(sent, expected.iter().map(|one| bits(*one)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_ends_is_marked_behind_the_gateway_after_its_last_sample() {
+    let (world, mut followed) = (World::new(|_| {}), Followed::default());
+    world.send(&[one("a", 1.0, T), one("b", 1.0, T), one("c", 1.0, T)].concat());
+    assert_forwarded(&forwarded(&world, &mut followed), &[("a", 1.0, T), ("b", 1.0, T), ("c", 1.0, T)]);
+    world.send(&[one("a", stale_nan(), T + 500), one("b", 2.0, T + 900)].concat());
+    assert_forwarded(&forwarded(&world, &mut followed), &[("a", stale_nan(), T + 1), ("b", 2.0, T + 900)]);
+    world.store.sweep(world.start + Duration::from_secs(100));
+    let silent = forwarded(&world, &mut followed);
+    assert_forwarded(&silent, &[("b", stale_nan(), T + 901), ("c", stale_nan(), T + 1)]);
+}
+
+#[test]
+fn what_had_no_sample_for_the_lookback_is_marked_no_more() {
+    let (world, mut followed) = (World::new(|_| {}), Followed::default());
+    world.send(&[one("a", 1.0, T), one("b", 1.0, T)].concat());
+    forwarded(&world, &mut followed);
+    for minute in 1..=6 {
+        let at = T + minute * 60_000;
+        world.send_at(&one("b", 1.0, at), Version::V1, at);
+        assert_forwarded(&forwarded(&world, &mut followed), &[("b", 1.0, at)]);
+    }
+    assert_eq!(world.shown(), [shown("b", 1.0, T + 360_000)]);
+}
+
+#[test]
+fn a_gateway_that_forgot_the_sender_marks_nothing_that_comes_in_the_next_part() {
+    let (mut world, mut followed) = (World::new(|_| {}), Followed::default());
+    world.send(&[one("a", 1.0, T), one("b", 1.0, T)].concat());
+    forwarded(&world, &mut followed);
+    world.written = WriteReceiver::new(world.written.receiver().clone(), 1 << 20);
+    let send = |name: &str, value: f64, at: i64| world.send_at(&one(name, value, at), Version::V1, T + 2000);
+    assert_eq!(send("a", 2.0, T + 100), taken(1));
+    assert_forwarded(&forwarded(&world, &mut followed), &[("a", 2.0, T + 100)]);
+    assert_eq!([send("b", 1.0, T), send("b", 2.0, T + 100)], [taken(1), taken(1)]);
+    assert_forwarded(&forwarded(&world, &mut followed), &[("b", 2.0, T + 100)]);
 }
 
 #[test]

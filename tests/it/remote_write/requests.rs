@@ -86,7 +86,7 @@ fn series_with(frame: &FrameSamples, options: &Options, rows_max: usize) -> Vec<
     all
 }
 
-fn series(frame: &FrameSamples) -> Vec<Series> {
+pub(super) fn series(frame: &FrameSamples) -> Vec<Series> {
     series_with(frame, &ALL, 2000)
 }
 

@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fedgate::model::STALE_NAN;
+
 use super::delivery::{assert_no_gap, values};
 use super::receiver::{Mood, Receiver, Request};
 use crate::site::http::{self, Answer};
@@ -183,7 +185,7 @@ impl Scene {
         assert!(taken.iter().all(stamped), "everything stands under the certificate's cluster");
     }
 
-    /// The sender is gone: the cluster is said to be silent, and then its series end.
+    /// The sender is gone: the cluster is said to be silent, and then its series end, here and behind.
     fn see_silence(&self) {
         let fact = |name: &str| self.federated(name).first().map(|(_, value)| *value);
         wait_for("silence to be told", || {
@@ -193,6 +195,11 @@ impl Scene {
         assert_eq!(self.federated("test_value").len(), 1, "for a minute the last value stays");
         wait_at_most(Duration::from_secs(120), "the end of the series", || {
             (self.federated("test_value").is_empty() && self.federated("up").is_empty()).then_some(())
+        });
+        wait_for("the marker behind the gateway", || {
+            let taken = self.receiver.taken();
+            let of_value = taken.iter().flat_map(Request::series).filter(|one| one.name() == "test_value");
+            (of_value.last()?.sample().0 == STALE_NAN).then_some(())
         });
     }
 }
