@@ -247,6 +247,11 @@ impl Receiver {
         }
     }
 
+    /// Counts samples of another replica of an HA pair, which is how it should be.
+    pub fn samples_deduplicated(&self, cluster: &str, samples: u64) {
+        self.metrics.samples_dropped(cluster, "deduplicated", samples);
+    }
+
     /// Counts a request that was refused whole.
     pub fn request_refused(&self, pusher: &Pusher, reason: &'static str, what: &str) {
         self.refused(pusher.cluster(), reason, what);

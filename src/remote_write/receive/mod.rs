@@ -117,8 +117,7 @@ impl WriteReceiver {
             }
         };
         if let Some(written) = self.replicas.left_out(pusher, &request, now) {
-            let (samples, what) = (request.samples() as u64, "another replica is taken");
-            self.receiver.samples_refused(pusher.cluster(), "deduplicated", samples, what);
+            self.receiver.samples_deduplicated(pusher.cluster(), request.samples() as u64);
             return (nothing_applied, Answer::Taken(written));
         }
         let (outcome, written) = self.write(pusher, &request, wall, now);
