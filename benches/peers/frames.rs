@@ -27,7 +27,8 @@ const AHEAD: Duration = Duration::from_secs(480);
 /// Clusters that push at once.
 const LANES: usize = 4;
 
-/// Bodies by cluster and round.
+/// Bodies by cluster and round; a clone shares them.
+#[derive(Clone)]
 pub(crate) struct Load {
     /// Time of the last of the past rounds.
     pub(crate) last: Timestamp,

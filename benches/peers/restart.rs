@@ -5,15 +5,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::frames::{Load, Pusher};
 use crate::gateway::{self, JOURNAL};
+use crate::http::free_port;
 use crate::options::{Options, Peer};
 use crate::report::Report;
 use crate::rules;
 
 const SECTION: &str = "Restart with an hour of journal";
+/// What a sender takes to read what the journal has.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Pushes of each cluster in an hour.
 const ROUNDS: usize = 240;
 
@@ -21,7 +24,8 @@ const ROUNDS: usize = 240;
 pub(crate) fn measure(options: &Options, report: &mut Report) {
     let sections = format!("{JOURNAL}{}", rules::HISTORY);
     let mut gateway = gateway::start(options.shape, "other", &sections);
-    let mut pusher = Pusher::new(&gateway, Load::encode(options.shape, ROUNDS, ROUNDS, 0.0));
+    let load = Load::encode(options.shape, ROUNDS, ROUNDS, 0.0);
+    let mut pusher = Pusher::new(&gateway, load.clone());
     let (column, samples) = (Peer::Fedgate.column(), (options.shape.total() * ROUNDS) as f64);
     let start = Instant::now();
     pusher.push(0..ROUNDS);
@@ -42,6 +46,25 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
     report.add(SECTION, "start to ready, wall s", goal, column, &of(|run| run.0));
     report.add(SECTION, "start to ready, CPU s", None, column, &of(|run| run.1));
     report.add(SECTION, "memory after, MiB", None, column, &[gateway.process.rss() / 1_048_576.0]);
+    drop(gateway);
+    measure_outage(options, report, &sections, load);
+}
+
+/// The same hour for an endpoint of remote write that is away: what waits for it is in the journal, and memory holds a second state alone.
+fn measure_outage(options: &Options, report: &mut Report, sections: &str, load: Load) {
+    let away = format!("{sections}remote_write:\n  - url: http://127.0.0.1:{}/write\n", free_port());
+    let gateway = gateway::start(options.shape, "other", &away);
+    let mut pusher = Pusher::new(&gateway, load);
+    pusher.push(0..1);
+    std::thread::sleep(SETTLE);
+    let first = gateway.process.rss();
+    pusher.push(1..ROUNDS);
+    std::thread::sleep(SETTLE);
+    let mebibytes = [first, gateway.process.rss()].map(|bytes| bytes / 1_048_576.0);
+    for (what, value) in ["after the first push", "an hour later"].iter().zip(mebibytes) {
+        let name = format!("memory with an endpoint that is away, {what}, MiB");
+        report.add(SECTION, name, None, Peer::Fedgate.column(), &[value]);
+    }
 }
 
 /// Bytes of the files of a folder and of those in it.
