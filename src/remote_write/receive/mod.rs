@@ -11,6 +11,7 @@
 //! | the newest sample once more, same bits | taken as written: senders repeat requests |
 //! | the same time with another value, or an older one | 400, as Prometheus answers; the rest of the request is taken in both versions |
 //! | farther ahead than `limits.future_max` | 400 |
+//! | an exemplar of a series without a sample | not counted as written, and no fault of the request, as in Prometheus |
 //!
 //! Why 1.0 is not rolled back as in Prometheus: senders drop a request that is answered 400, so the good rest would be lost.
 //!
@@ -51,7 +52,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What a sender is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Everything was taken.
+    /// Everything was taken, but for exemplars of series without a sample.
     Taken(Written),
     /// Some of it was refused for good; the rest was taken.
     Partly(Written),
@@ -124,8 +125,9 @@ impl WriteReceiver {
         for (reason, samples, labels) in &written.refused {
             self.receiver.samples_refused(pusher.cluster(), reason.as_str(), *samples, labels);
         }
-        let answer = if written.refused.is_empty() { Answer::Taken(written) } else { Answer::Partly(written) };
-        (outcome, answer)
+        // As in Prometheus: senders send exemplars apart from samples, and would take all that came with one for lost.
+        let is_taken = written.refused.iter().all(|(reason, ..)| *reason == Refused::Exemplar);
+        (outcome, if is_taken { Answer::Taken(written) } else { Answer::Partly(written) })
     }
 
     fn write(&self, pusher: &Pusher, request: &Request<'_>, wall: Timestamp, now: Instant) -> (Outcome, Written) {

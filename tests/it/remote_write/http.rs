@@ -15,7 +15,7 @@ const V1: &str = "application/x-protobuf";
 const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 
 /// A gateway and the certificates of `alpha`, which it knows, and `gamma`, which it does not.
-struct Scene {
+pub(super) struct Scene {
     site: Site,
     client: reqwest::Client,
     _gateway: Process,
@@ -23,17 +23,17 @@ struct Scene {
 
 /// What a sender is told.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     /// Samples, histograms and exemplars written, if it says so.
-    written: Option<[u64; 3]>,
+    pub(super) written: Option<[u64; 3]>,
     retry_after: Option<u64>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Scene {
     /// `extra` goes on where the entry of alpha, the last of the inventory, ends.
-    fn new(extra: &str) -> Scene {
+    pub(super) fn new(extra: &str) -> Scene {
         let site = Site::new();
         ["alpha", "gamma"].iter().for_each(|cluster| site.issue(cluster));
         let gateway = site.start_gateway(&site.gateway_config(&["beta", "alpha"], extra));
@@ -54,7 +54,7 @@ impl Scene {
     }
 
     /// Posts with alpha's certificate; headers with an empty value are left out.
-    async fn post(&self, content_type: &str, encoding: &str, body: Vec<u8>) -> Answer {
+    pub(super) async fn post(&self, content_type: &str, encoding: &str, body: Vec<u8>) -> Answer {
         let headers = [("content-type", content_type), ("content-encoding", encoding)];
         let headers: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         self.try_post(&self.client, &headers, body).await.expect("an answer")
@@ -95,24 +95,24 @@ fn client(site: &Site, cluster: Option<&str>) -> reqwest::Client {
     builder.build().expect("a client")
 }
 
-fn packed(message: &[u8]) -> Vec<u8> {
+pub(super) fn packed(message: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(message).expect("far below 4 GiB")
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     clock::now().as_millis()
 }
 
 /// A message of 2.0 in the making.
 #[derive(Default)]
-struct Request2 {
+pub(super) struct Request2 {
     symbols: Vec<String>,
     series: Vec<u8>,
 }
 
 impl Request2 {
     /// A series of these labels, and what `write` appends to it.
-    fn series(mut self, labels: &[(&str, &str)], write: impl FnOnce(&mut Vec<u8>)) -> Request2 {
+    pub(super) fn series(mut self, labels: &[(&str, &str)], write: impl FnOnce(&mut Vec<u8>)) -> Request2 {
         let texts = labels.iter().flat_map(|(name, value)| [*name, *value]);
         let refs: Vec<u32> = texts.map(|text| number(&mut self.symbols, text)).collect();
         message::put_series_v2(&mut self.series, |out| {
@@ -127,7 +127,7 @@ impl Request2 {
         self.series(&labels, |out| message::put_sample(out, value, Timestamp(at), None))
     }
 
-    fn bytes(self) -> Vec<u8> {
+    pub(super) fn bytes(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_text(&mut bytes, 4, "");
         self.symbols.iter().for_each(|symbol| put_text(&mut bytes, 4, symbol));
@@ -144,7 +144,7 @@ fn number(symbols: &mut Vec<String>, text: &str) -> u32 {
     at as u32 + 1
 }
 
-fn histogram(count: u64) -> NativeHistogram {
+pub(super) fn histogram(count: u64) -> NativeHistogram {
     NativeHistogram {
         reset_hint: ResetHint::Unknown,
         schema: 3,

@@ -1,6 +1,7 @@
 //! Remote write, both ends. The sender: what its requests say, how it takes answers, and the real receivers. The receiver: what it makes
 //! of requests, what it answers, and the real senders.
 
+mod compliance;
 mod delivery;
 mod http;
 mod queue;
