@@ -176,7 +176,7 @@ impl Scene {
         self.assert_nothing_was_refused(expected);
         self.kill_gateway();
         let before = values(&self.receiver.taken()).len();
-        self.wait_for_values(before + 6);
+        self.wait_for_values(before + 12);
         self.assert_exporter_is_shown();
         self.assert_nothing_was_refused(expected);
         assert_no_gap(&values(&self.receiver.taken()));
@@ -198,8 +198,8 @@ impl Scene {
         });
         wait_for("the marker behind the gateway", || {
             let taken = self.receiver.taken();
-            let of_value = taken.iter().flat_map(Request::series).filter(|one| one.name() == "test_value");
-            (of_value.last()?.sample().0 == STALE_NAN).then_some(())
+            let mut of_value = taken.iter().flat_map(Request::series).filter(|one| one.name() == "test_value");
+            (of_value.next_back()?.sample().0 == STALE_NAN).then_some(())
         });
     }
 }
