@@ -25,7 +25,7 @@ use super::stream::Stream;
 use super::target::Kept;
 use super::view::{ClusterView, Generation};
 use crate::model::Timestamp;
-use crate::snapshot::{ApplyError, Frame, FrameHeader, FrameLimits, SchemaCache, StreamId};
+use crate::snapshot::{ApplyError, Frame, FrameHeader, FrameLimits, Outcome, SchemaCache, StreamId, TargetState};
 
 /// Where no clock was read: as late as can be, so that nothing is forgotten too early.
 const NO_CLOCK: Timestamp = Timestamp(i64::MAX);
@@ -127,6 +127,18 @@ impl Cluster {
     /// Until this moment nobody could push: silence is counted from it on.
     pub(super) fn resume(&self, at: Instant) {
         self.lock().resume(at);
+    }
+
+    /// What the latest stream of a collector holds that others wrote; nothing where it has no such stream.
+    pub(super) fn written_by(&self, collector: &str) -> Vec<TargetState> {
+        let state = self.lock();
+        let own = state.streams.values().filter(|stream| !stream.is_volatile && *stream.collector == *collector);
+        let written = own.map(|stream| {
+            let targets = stream.state().targets().filter(|target| target.outcome == Outcome::Written);
+            (stream.state().started(), targets.cloned().collect::<Vec<_>>())
+        });
+        let latest = written.filter(|(_, targets)| !targets.is_empty()).max_by_key(|(started, _)| *started);
+        latest.map_or_else(Vec::new, |(_, targets)| targets)
     }
 
     /// Frames of a stream are missing for good: its next KEY begins it anew.

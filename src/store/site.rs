@@ -18,7 +18,7 @@ use super::recorded::{RecordError, Recorded, RecordedResults, RecordedSample, Ru
 use super::refusal::Refusal;
 use super::view::{ClusterView, NO_CLUSTER, SiteCluster, SiteTarget, SiteView};
 use crate::model::{Labels, Timestamp};
-use crate::snapshot::{Frame, FrameLimits, StreamId};
+use crate::snapshot::{Frame, FrameLimits, StreamId, TargetState};
 
 /// The newest sample of every series of the site.
 pub struct Store {
@@ -113,6 +113,12 @@ impl Store {
             None => Vec::clone(&self.by_name.load()),
         };
         clusters.iter().for_each(|cluster| cluster.resume(now));
+    }
+
+    /// The targets that a collector wrote by remote write, as its latest stream tells them.
+    pub fn written_by(&self, cluster: &str, collector: &str) -> Vec<TargetState> {
+        let known = self.clusters.get(cluster).map(|known| known.value().clone());
+        known.map_or_else(Vec::new, |cluster| cluster.written_by(collector))
     }
 
     /// Says that frames of a stream are missing for good: readers go on seeing what was before, and its next KEY begins it anew.

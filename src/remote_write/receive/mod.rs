@@ -16,7 +16,7 @@
 //! Why 1.0 is not rolled back as in Prometheus: senders drop a request that is answered 400, so the good rest would be lost.
 //!
 //! Invariant: a sender's state is what the store was given. Where frames are refused for the time being, the state is dropped with
-//! the answer, and the request that comes again is taken as the first; so nothing is acknowledged that was not applied.
+//! the answer, and the request that comes again finds what the store has, as after a restart; so nothing is acknowledged that was not applied.
 
 mod families;
 mod fault;
@@ -142,7 +142,11 @@ impl WriteReceiver {
         let limits = self.receiver.store().frame_limits();
         let mut written = Written::default();
         let mut verdict = Verdict::Acked { acked: 0 };
-        let mut sender = held.take().unwrap_or_else(|| Sender::new(new_stream(), wall, policy.clone(), limits.clone()));
+        let mut sender = held.take().unwrap_or_else(|| {
+            let mut sender = Sender::new(new_stream(), wall, policy.clone(), limits.clone());
+            sender.resume(&self.receiver.store().written_by(pusher.cluster(), &pusher.membership.collector));
+            sender
+        });
         sender.set_policy(policy);
         let result = sender.write(request, wall, &mut written, |sender, frames| {
             let outcome = self.apply_frames(pusher, sender, &frames, wall, now);

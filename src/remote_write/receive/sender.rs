@@ -23,7 +23,7 @@ use super::request::{Family, LabelBytes, Request, Sample, Series};
 use super::target::Target;
 use crate::journal::Position;
 use crate::model::{Exemplar, INSTANCE, JOB, Labels, LabelsBuilder, Metadata, Timestamp};
-use crate::snapshot::{EncodedFrame, Encoder, FrameLimits, OwnLabels, Scrape, StreamId};
+use crate::snapshot::{EncodedFrame, Encoder, FrameLimits, OwnLabels, Scrape, StreamId, TargetState};
 use crate::store::{ClusterPolicy, is_gateway_name, resolve_conflicts};
 
 /// A series without a sample for so long has ended, as for a query.
@@ -110,6 +110,18 @@ impl Sender {
             tick: Timestamp(i64::MIN),
             keyed: now,
             safe_after: None,
+        }
+    }
+
+    /// Goes on from what the store has of the sender: its first frame tells all of it, so that parts of a scrape replace nothing.
+    pub fn resume(&mut self, targets: &[TargetState]) {
+        for state in targets {
+            let number = self.number(Labels::clone(&state.labels));
+            let target = Target::resumed(state);
+            self.series += target.series();
+            self.newest = self.newest.max(target.newest());
+            self.targets[number as usize] = Some(target);
+            self.changed.insert(number);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::model::{
     Exemplar, HISTOGRAM_NAN, HistogramSample, Labels, Metadata, NORMAL_NAN, NativeHistogram, STALE_NAN, Timestamp,
     stale_nan,
 };
-use crate::snapshot::{Beside, FORGET_NAN, Outcome, OwnLabels, Report, Scrape, SlotTable};
+use crate::snapshot::{Beside, FORGET_NAN, Outcome, OwnLabels, Report, Scrape, SlotTable, TargetState};
 
 /// No sample yet.
 const NEVER: i64 = i64::MIN;
@@ -61,6 +61,35 @@ impl Target {
             last: Vec::new(),
             is_changed: false,
         }
+    }
+
+    /// The target as the store has it, of which the next frame tells everything.
+    pub(super) fn resumed(state: &TargetState) -> Target {
+        let value = |slot: usize| if slot < state.column.len() { state.column.get(slot) } else { stale_nan() };
+        let table = SlotTable::from_schema(&state.schema, |slot| !is_absent(value(slot as usize)));
+        let (length, beside) = (table.len(), &state.beside);
+        let mut times = vec![NEVER; length];
+        for (slot, at) in beside.timestamps.iter().filter(|(slot, _)| (*slot as usize) < length) {
+            times[*slot as usize] = at.0;
+        }
+        Target {
+            values: (0..length).map(value).collect(),
+            times,
+            generations: vec![1; length],
+            is_fresh: vec![false; length],
+            table,
+            histograms: beside.histograms.iter().cloned().collect(),
+            exemplars: beside.exemplars.iter().cloned().collect(),
+            starts: beside.starts.iter().copied().collect(),
+            started: state.started.0,
+            is_changed: true,
+            ..Target::new(state.labels.clone())
+        }
+    }
+
+    /// When its newest sample is of.
+    pub(super) fn newest(&self) -> i64 {
+        self.times.iter().copied().max().unwrap_or(NEVER)
     }
 
     /// A series' slot and how often that was given away; whether the series is new. `None` where there is no room.

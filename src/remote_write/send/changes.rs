@@ -6,7 +6,7 @@
 //! | whose target is gone: removed, its collector silent, its stream replaced | a millisecond after its last sample |
 //! | whose labels are others from now on, because the inventory's or the target's changed | a millisecond after its last sample |
 //! | whose samples bring their own timestamps | never by a marker, as in Prometheus |
-//! | that was written to the gateway by remote write | a millisecond after its last sample; by no marker where the lookback is over anyway, or where its sender's stream begins anew, which brings the series in parts |
+//! | that was written to the gateway by remote write | a millisecond after its last sample; by no marker where the lookback is over anyway |
 //!
 //! Series are compared slot by slot where the slots are those of before, and by their labels where they are not (a collector that started
 //! again numbers them anew). So steady targets cost one look at their columns, and nothing is marked as ended that goes on elsewhere in its
@@ -117,7 +117,6 @@ impl Followed {
             self.targets.insert(name, Held { stream, round, view: view.clone(), prepared });
             return;
         };
-        let is_other_stream = held.stream != stream;
         (held.stream, held.round) = (stream, round);
         if Arc::ptr_eq(&held.view, view) {
             return;
@@ -127,9 +126,7 @@ impl Followed {
             false => Arc::new(PreparedTarget::new(view, policy, labelling, Some(&held.prepared))),
         };
         let step = Step::new((&held.view, &held.prepared), (view, &prepared));
-        if !(is_other_stream && view.outcome == Outcome::Written) {
-            step.ends(policy.is_some(), &mut frame.ends);
-        }
+        step.ends(policy.is_some(), &mut frame.ends);
         if step.is_scraped() {
             let mut scrape = scraped(view, &prepared, policy.is_some());
             step.note_repeats(&mut scrape);

@@ -204,14 +204,16 @@ fn what_had_no_sample_for_the_lookback_is_marked_no_more() {
 }
 
 #[test]
-fn a_gateway_that_forgot_the_sender_marks_nothing_that_comes_in_the_next_part() {
+fn a_gateway_that_starts_again_goes_on_with_the_sender_where_it_was() {
     let (mut world, mut followed) = (World::new(|_| {}), Followed::default());
     world.send(&[one("a", 1.0, T), one("b", 1.0, T)].concat());
     forwarded(&world, &mut followed);
     world.written = WriteReceiver::new(world.written.receiver().clone(), 1 << 20);
     let send = |name: &str, value: f64, at: i64| world.send_at(&one(name, value, at), Version::V1, T + 2000);
     assert_eq!(send("a", 2.0, T + 100), taken(1));
+    assert_eq!(world.shown(), [shown("a", 2.0, T + 100), shown("b", 1.0, T)], "the other part stays");
     assert_forwarded(&forwarded(&world, &mut followed), &[("a", 2.0, T + 100)]);
+    assert_eq!(refused(&send("a", 3.0, T + 99)), [(Refused::OutOfOrder, 1)], "the newest times are known");
     assert_eq!([send("b", 1.0, T), send("b", 2.0, T + 100)], [taken(1), taken(1)]);
     assert_forwarded(&forwarded(&world, &mut followed), &[("b", 2.0, T + 100)]);
 }
