@@ -4,6 +4,7 @@
 //! that is not there. Times are seconds or RFC 3339, durations seconds or PromQL's. Beyond Prometheus: steps under a
 //! millisecond are refused (there the evaluation fails), times are cut to ±73 million years so that no sum overflows.
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
 use super::envelope::{ApiError, ErrorKind};
@@ -116,7 +117,11 @@ fn limit_of(params: &Params) -> Result<usize, ApiError> {
         return Ok(0);
     }
     let bad = |fault: &dyn std::fmt::Display| ApiError::parameter("limit", fault);
-    let limit: i64 = text.parse().map_err(|_| bad(&format_args!("strconv.Atoi: parsing {text:?}: invalid syntax")))?;
+    let limit: i64 = text.parse().map_err(|error: ParseIntError| {
+        let is_beyond = matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+        let reason = if is_beyond { "value out of range" } else { "invalid syntax" };
+        bad(&format_args!("strconv.Atoi: parsing {text:?}: {reason}"))
+    })?;
     usize::try_from(limit).map_err(|_| bad(&"limit must be non-negative"))
 }
 
@@ -239,6 +244,10 @@ mod tests {
             (
                 "start=0&end=1&step=1e20",
                 "invalid parameter \"step\": cannot parse \"1e20\" to a valid duration. It overflows int64",
+            ),
+            (
+                "limit=-9223372036854775809",
+                "invalid parameter \"limit\": strconv.Atoi: parsing \"-9223372036854775809\": value out of range",
             ),
             ("limit=x", "invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax"),
             ("limit=-1", "invalid parameter \"limit\": limit must be non-negative"),

@@ -15,6 +15,8 @@ use crate::promql::ast::{At, BinaryOp, Cardinality, Grouping, Matching, Shift, S
 pub(super) struct Cursor<'t, 's> {
     pub(super) tokens: &'t Tokens<'s>,
     pub(super) at: usize,
+    /// Aggregations whose parentheses are open: what has no other context is unexpected in the innermost of them.
+    pub(super) aggregations: usize,
 }
 
 /// What stands in brackets.
@@ -83,6 +85,7 @@ impl<'s> Cursor<'_, 's> {
         match &self.tokens.fault {
             Some(fault) if token.kind == Kind::Fault => fault.clone(),
             _ => {
+                let context = if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
                 let context = if context.is_empty() { String::new() } else { format!(" in {context}") };
                 let expected = if expected.is_empty() { String::new() } else { format!(", expected {expected}") };
                 refused(token.span, format!("unexpected {}{context}{expected}", self.described(token)))
@@ -280,7 +283,7 @@ impl<'s> Cursor<'_, 's> {
         let sign = self.sign();
         match self.peek().kind {
             Kind::Number | Kind::Duration => {}
-            Kind::LeftParen => return Err(experimental_duration(self.ahead(1).span)),
+            Kind::LeftParen => return Err(self.parenthesized_duration(context, expected)),
             _ => return Err(self.unexpected(context, expected)),
         }
         let nanos = (sign * self.number()? * 1e9).round();
@@ -288,6 +291,18 @@ impl<'s> Cursor<'_, 's> {
             return Err(refused(self.since(start), "duration out of range"));
         }
         Ok(nanos as i64 / 1_000_000)
+    }
+
+    /// What Prometheus has behind a flag, if a duration stands in the parentheses at all.
+    fn parenthesized_duration(&mut self, context: &str, expected: &str) -> ParseError {
+        let span = self.ahead(1).span;
+        while self.take(Kind::LeftParen) {
+            self.sign();
+        }
+        match self.peek().kind {
+            Kind::Number | Kind::Duration => experimental_duration(span),
+            _ => self.unexpected(context, expected),
+        }
     }
 
     /// The product of the signs that come next.

@@ -14,7 +14,8 @@ use crate::promql::function::Function;
 
 /// The fault of a refused source; `otherwise` is what the parser says, should nothing be found.
 pub(super) fn find(tokens: &Tokens<'_>, options: ParseOptions, otherwise: String) -> ParseError {
-    let mut search = Search { cursor: Cursor { tokens, at: 0 }, options, mistyped: None, is_info: false };
+    let mut search =
+        Search { cursor: Cursor { tokens, at: 0, aggregations: 0 }, options, mistyped: None, is_info: false };
     match search.whole() {
         Err(fault) => fault,
         Ok(whole) => search.mistyped.unwrap_or_else(|| refused(whole, otherwise)),
@@ -200,7 +201,9 @@ impl Search<'_, '_> {
     fn aggregation(&mut self, op: AggregateOp) -> Result<ValueType, ParseError> {
         let start = self.cursor.next().span.start;
         let has_clause = self.cursor.grouping()?.is_some();
+        self.cursor.aggregations += 1;
         let args = self.args(|_, _| {})?;
+        self.cursor.aggregations -= 1;
         if !has_clause {
             self.cursor.grouping()?;
         }

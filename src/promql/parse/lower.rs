@@ -18,7 +18,7 @@ use crate::promql::stack::with_room;
 
 /// Makes the tree that is evaluated.
 pub(super) fn lower(parsed: &Parsed, tokens: &Tokens<'_>, options: ParseOptions) -> Result<Expr, ParseError> {
-    let mut lowering = Lowering { cursor: Cursor { tokens, at: 0 }, options, is_info: false };
+    let mut lowering = Lowering { cursor: Cursor { tokens, at: 0, aggregations: 0 }, options, is_info: false };
     let expr = lowering.expr(parsed)?;
     debug_assert_eq!(lowering.cursor.peek().kind, Kind::End, "tokens are left over in {:?}", tokens.source);
     Ok(expr)

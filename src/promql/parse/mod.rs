@@ -99,7 +99,7 @@ fn parse_tokens(tokens: &Tokens<'_>, options: ParseOptions) -> Result<Expr, Pars
 /// before the braces and in them.
 pub fn parse_selector(source: &str) -> Result<Vec<Matcher>, ParseError> {
     let tokens = tokens_of(source)?;
-    let mut cursor = Cursor { tokens: &tokens, at: 0 };
+    let mut cursor = Cursor { tokens: &tokens, at: 0, aggregations: 0 };
     if !spell::is_metric_name(cursor.peek().kind) && cursor.peek().kind != Kind::LeftBrace {
         return Err(cursor.unexpected("", ""));
     }

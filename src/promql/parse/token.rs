@@ -224,11 +224,11 @@ impl Lexer<'_> {
     fn end(&self) -> Result<Kind, String> {
         match self {
             Lexer { in_braces: true, .. } => Err("unexpected end of input inside braces".to_owned()),
-            Lexer { parens: 1.., .. } => Err("unclosed left parenthesis".to_owned()),
-            Lexer { brackets: Brackets::Closed, .. } => Ok(Kind::End),
             Lexer { brackets: Brackets::Opened, .. } => {
                 Err("unexpected end of input in duration expression".to_owned())
             }
+            Lexer { parens: 1.., .. } => Err("unclosed left parenthesis".to_owned()),
+            Lexer { brackets: Brackets::Closed, .. } => Ok(Kind::End),
             _ => Err("unclosed left bracket".to_owned()),
         }
     }
