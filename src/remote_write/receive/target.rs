@@ -1,6 +1,6 @@
 //! One target of a sender: the slots of its series, and the newest sample of each.
 //!
-//! Invariant: every slot that has a sample has a timestamp of its own, so a frame tells new samples from those that stay by the
+//! Invariant: every slot that has a sample or a new stale marker has a timestamp of its own, so a frame tells new samples from those that stay by the
 //! rule that frames have anyway: a timestamp that is the one of the frame before brings no new sample. That is what makes a part
 //! of a scrape, whichever shard of the sender it came from, a frame of its own. The scrape's start only orders the frames; it
 //! rises from each to the next.
@@ -270,12 +270,17 @@ impl Target {
         self.is_changed = false;
         let mut scrape = self.scrape(Outcome::Written);
         scrape.values.clone_from(&self.values);
-        let live = (0..self.values.len()).filter(|slot| !is_absent(self.values[*slot]));
-        scrape.beside.timestamps = live.map(|slot| (slot as u32, Timestamp(self.times[slot]))).collect();
+        let slots = (0..self.values.len() as u32).filter(|slot| self.has_time(*slot));
+        scrape.beside.timestamps = slots.map(|slot| (slot, Timestamp(self.times[slot as usize]))).collect();
         scrape.beside.exemplars = self.exemplars.iter().map(|(slot, own)| (*slot, own.clone())).collect();
         scrape.beside.histograms = self.histograms.iter().map(|(slot, own)| (*slot, own.clone())).collect();
         scrape.beside.starts = self.starts.iter().map(|(slot, own)| (*slot, *own)).collect();
         scrape
+    }
+
+    /// Whether a frame tells the time of what is in a slot: of every sample, and of a marker in the frame that brings it.
+    fn has_time(&self, slot: u32) -> bool {
+        !is_absent(self.values[slot as usize]) || self.last.binary_search(&slot).is_ok()
     }
 
     /// The news that it has no series any more.

@@ -6,7 +6,7 @@
 //! | whose target is gone: removed, its collector silent, its stream replaced | a millisecond after its last sample |
 //! | whose labels are others from now on, because the inventory's or the target's changed | a millisecond after its last sample |
 //! | whose samples bring their own timestamps | never by a marker, as in Prometheus |
-//! | that was written to the gateway by remote write | a millisecond after its last sample; by no marker where the lookback is over anyway |
+//! | that was written to the gateway by remote write | at the time of its sender's marker; without one a millisecond after its last sample, or by no marker where the lookback is over anyway |
 //!
 //! Series are compared slot by slot where the slots are those of before, and by their labels where they are not (a collector that started
 //! again numbers them anew). So steady targets cost one look at their columns, and nothing is marked as ended that goes on elsewhere in its
@@ -173,15 +173,19 @@ fn own_timestamp(view: &TargetView, chunk: usize, slot: usize) -> Option<Timesta
 
 fn end_of(
     (view, prepared): (&TargetView, &PreparedTarget),
-    (chunk, slot): (usize, usize),
+    place: (usize, usize),
     value: f64,
     at: Timestamp,
 ) -> Option<End> {
-    let at = match own_timestamp(view, chunk, slot) {
+    let at = match own_timestamp(view, place.0, place.1) {
         None => at,
         Some(last) if view.outcome == Outcome::Written && at.since(last) < LOOKBACK => last + AFTER_LAST,
         Some(_) => return None,
     };
+    end_at(prepared, place, value, at)
+}
+
+fn end_at(prepared: &PreparedTarget, (chunk, slot): (usize, usize), value: f64, at: Timestamp) -> Option<End> {
     let tables = prepared.chunk(chunk);
     let kind = tables.name_of(slot).map_or(MetricType::Unknown, |name| tables.family_of(name).kind);
     Some(End { labels: prepared.whole_labels(chunk, slot)?, at, is_histogram: is_histogram(value), kind })
@@ -251,7 +255,10 @@ impl<'a> Step<'a> {
                 if kinship.is_redefined(slot) {
                     moved.push((chunk, slot, value));
                 } else if values.is_none_or(|values| is_stale(values[slot])) || !new.1.is_sent(chunk, slot) {
-                    ends.extend(end_of(old, (chunk, slot), value, at));
+                    ends.extend(match self.marked_at(chunk, slot) {
+                        Some(at) => end_at(old.1, (chunk, slot), value, at),
+                        None => end_of(old, (chunk, slot), value, at),
+                    });
                 }
             }
         }
@@ -265,6 +272,12 @@ impl<'a> Step<'a> {
             let is_over = |which: usize| values[which].is_none() || old.1.fact(which) != new.1.fact(which);
             ends.extend(fact_ends(old, at, is_over));
         }
+    }
+
+    /// The time of the stale marker that a sender of remote write wrote for a series.
+    fn marked_at(&self, chunk: usize, slot: usize) -> Option<Timestamp> {
+        let values = self.new.0.column.chunks().get(chunk)?;
+        if is_stale(values[slot]) { own_timestamp(self.new.0, chunk, slot) } else { None }
     }
 
     /// The labels of what has a sample now in slots that are not those of before.

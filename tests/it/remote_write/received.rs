@@ -179,12 +179,12 @@ fn assert_forwarded(sent: &[(String, f64, i64)], expected: &[(&str, f64, i64)]) 
 }
 
 #[test]
-fn what_ends_is_marked_behind_the_gateway_after_its_last_sample() {
+fn what_ends_is_marked_behind_the_gateway_at_its_marker_or_after_its_last_sample() {
     let (world, mut followed) = (World::new(|_| {}), Followed::default());
     world.send(&[one("a", 1.0, T), one("b", 1.0, T), one("c", 1.0, T)].concat());
     assert_forwarded(&forwarded(&world, &mut followed), &[("a", 1.0, T), ("b", 1.0, T), ("c", 1.0, T)]);
     world.send(&[one("a", stale_nan(), T + 500), one("b", 2.0, T + 900)].concat());
-    assert_forwarded(&forwarded(&world, &mut followed), &[("a", stale_nan(), T + 1), ("b", 2.0, T + 900)]);
+    assert_forwarded(&forwarded(&world, &mut followed), &[("a", stale_nan(), T + 500), ("b", 2.0, T + 900)]);
     world.store.sweep(world.start + Duration::from_secs(100));
     let silent = forwarded(&world, &mut followed);
     assert_forwarded(&silent, &[("b", stale_nan(), T + 901), ("c", stale_nan(), T + 1)]);
