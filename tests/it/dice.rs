@@ -28,3 +28,13 @@ impl Dice {
         choices[self.below(choices.len())]
     }
 }
+
+/// The seeds of a run: the usual one, unless `FEDGATE_SEEDS=3` or `FEDGATE_SEEDS=1..50` says otherwise.
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("FEDGATE_SEEDS") else { return usual..usual + 1 };
+    let number = |text: &str| text.parse::<u64>().expect("FEDGATE_SEEDS is N or FROM..TO");
+    match text.split_once("..") {
+        Some((first, end)) => number(first)..number(end),
+        None => number(&text)..number(&text) + 1,
+    }
+}

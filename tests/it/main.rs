@@ -49,6 +49,7 @@ mod push_sender;
 mod push_spool;
 mod push_verdicts;
 mod query_api;
+mod query_api_generated;
 mod recorded;
 mod relabel;
 mod remote_write;

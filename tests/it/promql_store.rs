@@ -16,7 +16,7 @@ use super::dice::Dice;
 use super::promql::answer::{Answer, is_same};
 use super::promql::both::{Ours, form};
 use super::promql::expressions::{Question, question, traits};
-use super::promql::samples::{START_MS, series_of};
+use super::promql::samples::series_of;
 use super::promql::series::{Sample, Series};
 use super::store_pushes::{Collector, Gateway, START, policy};
 
@@ -104,12 +104,6 @@ fn asked(gateway: &Gateway, (cache, plans): (&SelectionCache, &Plans), question:
     Answer::of(&body, steps, is_range)
 }
 
-/// Whether a question's answer depends on nothing but the series: not on the order in which they are visited, as ranks of equal
-/// values do, and which of several ambiguous matches is found first.
-fn is_determined(question: &Question) -> bool {
-    !["limitk", "topk", "bottomk", "sort", "doubled"].iter().any(|word| question.expression.contains(word))
-}
-
 #[test]
 fn the_store_answers_as_series_in_memory_do() {
     let rounds = rounds(7);
@@ -118,14 +112,12 @@ fn the_store_answers_as_series_in_memory_do() {
     let (mut dice, mut telling, mut differences) = (Dice(7), 0, Vec::new());
     for what in traits() {
         for _ in 0..ASKED {
-            let mut question = question(&mut dice, what);
-            let start = Timestamp(question.steps.start.0 - START_MS + START);
-            question.steps = Steps { start, ..question.steps };
+            let question = question(&mut dice, what, START);
             let store = asked(&gateway, (&cache, &Plans::default()), &question);
             let memory = memory.ask_question(&question);
             telling += usize::from(store.is_telling() && memory.is_telling());
             let (one, other) = (store.lines(false), memory.lines(false));
-            if is_determined(&question) && !is_same(&one, &other, ULPS) {
+            if question.is_determined() && !is_same(&one, &other, ULPS) {
                 let only = |lines: &[String], others: &[String]| {
                     lines.iter().find(|line| !others.contains(line)).cloned().unwrap_or_default()
                 };
@@ -147,18 +139,16 @@ fn what_is_kept_of_a_query_changes_no_answer() {
     let (gateway, cache, plans) = (pushed(&rounds), SelectionCache::new(), Plans::default());
     let mut dice = Dice(11);
     for what in traits() {
-        let mut question = question(&mut dice, what);
-        let start = Timestamp(question.steps.start.0 - START_MS + START);
-        question.steps = Steps { start, ..question.steps };
+        let question = question(&mut dice, what, START);
         let kept = |question: &Question| asked(&gateway, (&cache, &plans), question).lines(true);
         let fresh = |question: &Question| asked(&gateway, (&cache, &Plans::default()), question).lines(true);
         let (first, again) = (kept(&question), kept(&question));
         assert_eq!(first, fresh(&question), "{}", question.expression);
         assert_eq!(again, first, "{} asked again", question.expression);
         // The same expression at other times, of other steps: other rows may have samples then.
-        let steps = Steps { start: Timestamp(start.0 - 90_000), step: 30_000, count: 4 };
+        let steps = Steps { start: Timestamp(question.steps.start.0 - 90_000), step: 30_000, count: 4 };
         let question = Question { steps, is_range: true, ..question };
-        if is_determined(&question) {
+        if question.is_determined() {
             let (kept, fresh) = (kept(&question), fresh(&question));
             assert!(is_same(&kept, &fresh, ULPS), "{} at {steps:?}\n{kept:?}\n{fresh:?}", question.expression);
         }

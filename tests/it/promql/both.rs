@@ -13,7 +13,7 @@ use crate::site::http::{percent_encoded, request};
 use crate::site::prometheus::{Prometheus, has_peer};
 
 /// Blocks so long that whatever a test sends, in any order of series, is taken.
-const ARGUMENTS: [&str; 5] = [
+pub(crate) const ARGUMENTS: [&str; 5] = [
     "--web.enable-remote-write-receiver",
     "--enable-feature=native-histograms,promql-experimental-functions",
     "--storage.tsdb.min-block-duration=5000h",

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use fedgate::model::Timestamp;
 use fedgate::promql::Steps;
 
-use super::samples::{LENGTH_MS, START_MS};
+use super::samples::LENGTH_MS;
 use crate::dice::Dice;
 
 /// Functions over one instant vector of numbers.
@@ -151,15 +151,23 @@ pub(crate) struct Question {
     pub(crate) shows: BTreeSet<&'static str>,
 }
 
-/// A question made to show `what`.
-pub(crate) fn question(dice: &mut Dice, what: &'static str) -> Question {
-    let mut writer = Writer { dice, shows: BTreeSet::new() };
+impl Question {
+    /// Whether its answer depends on nothing but the series: not on the order in which they are visited, as ranks of equal values
+    /// do, and which of several ambiguous matches is found first.
+    pub(crate) fn is_determined(&self) -> bool {
+        !["limitk", "topk", "bottomk", "sort", "doubled"].iter().any(|word| self.expression.contains(word))
+    }
+}
+
+/// A question made to show `what`, about series whose first samples are of `start_ms`.
+pub(crate) fn question(dice: &mut Dice, what: &'static str, start_ms: i64) -> Question {
+    let mut writer = Writer { dice, start_ms, shows: BTreeSet::new() };
     let mut expression = writer.of_trait(what);
     if writer.dice.percent(15) && !what.starts_with("sort") {
         expression = writer.around(expression);
     }
     let shows = writer.shows;
-    let at = |dice: &mut Dice| Timestamp(START_MS + 240_000 + dice.below((LENGTH_MS as usize) / 1000) as i64 * 1_000);
+    let at = |dice: &mut Dice| Timestamp(start_ms + 240_000 + dice.below((LENGTH_MS as usize) / 1000) as i64 * 1_000);
     let start = at(dice);
     if dice.percent(60) {
         return Question { expression, steps: Steps::instant(start), is_range: false, shows };
@@ -171,6 +179,7 @@ pub(crate) fn question(dice: &mut Dice, what: &'static str) -> Question {
 
 struct Writer<'a> {
     dice: &'a mut Dice,
+    start_ms: i64,
     shows: BTreeSet<&'static str>,
 }
 
@@ -259,7 +268,7 @@ impl Writer<'_> {
     fn shift_of(&mut self, what: &'static str) -> String {
         self.shows.insert(what);
         let amount = self.dice.of(&["1m", "30s", "2m15s", "90"]);
-        let at = (START_MS + 300_000 + self.dice.below(700_000) as i64) as f64 / 1000.0;
+        let at = (self.start_ms + 300_000 + self.dice.below(700_000) as i64) as f64 / 1000.0;
         match what {
             "offset" => format!(" offset {amount}"),
             "offset -" => format!(" offset -{amount}"),

@@ -2,7 +2,9 @@
 
 pub(crate) mod answer;
 pub(crate) mod both;
+pub(crate) mod differences;
 pub(crate) mod expressions;
+pub(crate) mod faults;
 pub(crate) mod notation;
 pub(crate) mod samples;
 pub(crate) mod script;

@@ -14,7 +14,8 @@ use crate::dice::Dice;
 pub(crate) const START_MS: i64 = 1_709_163_000_000;
 /// From the first samples to the last.
 pub(crate) const LENGTH_MS: i64 = 1_200_000;
-const INTERVAL_MS: i64 = 15_000;
+/// Between two samples of a series.
+pub(crate) const INTERVAL_MS: i64 = 15_000;
 
 /// Series being made.
 struct Maker {

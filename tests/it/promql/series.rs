@@ -1,5 +1,6 @@
 //! Series as a test gives them: into memory for fedgate's engine, as remote write for a Prometheus.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fedgate::model::{HistogramCounts, Labels, NativeHistogram, ResetHint, Timestamp, stale_nan};
@@ -103,13 +104,32 @@ fn histogram_message(histogram: &FloatHistogram) -> Message {
     if native.custom_bounds.is_empty() { message } else { message.float_list(16, &native.custom_bounds) }
 }
 
-fn post(prometheus: &Prometheus, request: &Message) {
-    let body = snap::raw::Encoder::new().compress_vec(&request.0).expect("far below 4 GiB");
-    let headers = [
-        ("Content-Type", "application/x-protobuf"),
-        ("Content-Encoding", "snappy"),
-        ("X-Prometheus-Remote-Write-Version", "0.1.0"),
-    ];
-    let reply = crate::site::http::post(prometheus.port, "/api/v1/write", &headers, &body);
+/// Requests in the order of time, as a server that scrapes writes them: one an interval, with what each series has in it.
+pub(crate) fn requests_in_time(all: &[Series], interval_ms: i64) -> Vec<Message> {
+    let mut intervals: BTreeMap<i64, Message> = BTreeMap::new();
+    for series in all {
+        for samples in series.samples.chunk_by(|(one, _), (other, _)| one / interval_ms == other / interval_ms) {
+            let request = intervals.entry(samples[0].0 / interval_ms).or_default();
+            *request = std::mem::take(request).message(1, &time_series(&series.labels, samples));
+        }
+    }
+    intervals.into_values().collect()
+}
+
+/// What says that a body is a request of remote write 1.0.
+pub(crate) const HEADERS: [(&str, &str); 3] = [
+    ("Content-Type", "application/x-protobuf"),
+    ("Content-Encoding", "snappy"),
+    ("X-Prometheus-Remote-Write-Version", "0.1.0"),
+];
+
+/// A request as it goes over the wire.
+pub(crate) fn packed(request: &Message) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(&request.0).expect("far below 4 GiB")
+}
+
+/// Sends one request.
+pub(crate) fn post(prometheus: &Prometheus, request: &Message) {
+    let reply = crate::site::http::post(prometheus.port, "/api/v1/write", &HEADERS, &packed(request));
     assert_eq!(reply.status, 204, "{}", String::from_utf8_lossy(&reply.body));
 }

@@ -53,13 +53,28 @@ pub(crate) fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &[u8])
 }
 
 fn send(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    send_over(connect(port), method, path, headers, body)
+}
+
+/// A connection on loopback.
+pub(crate) fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
+    stream
+}
+
+/// One request over a connection of its own.
+pub(crate) fn send_over(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}{length}\r\n");
-    let text = [head.as_bytes(), body].concat();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero");
-    stream.write_all(&text).expect("the server reads");
+    stream.write_all(&[head.as_bytes(), body].concat()).expect("the server reads");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the server answers");
     reply_of(&answer)

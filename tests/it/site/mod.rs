@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+mod tls;
 
 use std::ffi::OsString;
 use std::fs;
@@ -160,6 +161,13 @@ impl Site {
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
         };
         page.lines().filter(is_of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// POST to the push listener with the certificate of `cluster`.
+    pub(crate) fn post_as(&self, cluster: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> http::Reply {
+        let file = |name: &str| Path::new(&self.ca()).join(name);
+        let own = [file(&format!("collector-{cluster}.pem")), file(&format!("collector-{cluster}.key"))];
+        http::send_over(tls::connect(self.push_port, &file("ca.pem"), &own), "POST", path, headers, body)
     }
 
     /// The body of `/federate` for one selector.

@@ -1,0 +1,64 @@
+//! What differs between two answers to one generated question, and which differences are meant.
+//!
+//! Numbers are compared by their bits, those that a sum of floats or a transcendental function went into within [`ULPS`] units in
+//! the last place. What a Prometheus itself leaves open is not compared: the order of series that are not sorted.
+
+use super::answer::{Answer, is_same};
+use super::expressions::Question;
+
+/// Units in the last place that rounding may cost.
+const ULPS: u64 = 4;
+
+/// Differences that are meant: a part of the expression, a part of what one of the two says, and why.
+const KNOWN: [(&str, &str, &str); 3] = [
+    (
+        "info(",
+        " _",
+        "Prometheus 3.5 finds a series' info by its place among those that have a sample at the step: where one has none, the \
+         others get their neighbours' labels",
+    ),
+    (
+        "@",
+        "\"<Item ",
+        "Prometheus 3.5 has no word for `@` where it is unexpected, and prints its number in the grammar",
+    ),
+    ("[", "in subquery ", "Prometheus 3.5 takes any letter behind a range's duration for a colon"),
+];
+
+/// How two answers stand to one another.
+pub(crate) enum Verdict {
+    Equal,
+    /// But for some last bits.
+    Near,
+    /// One of those that are known.
+    Known,
+    /// For a person to read.
+    Different(String),
+}
+
+/// Compares ours with Prometheus's.
+pub(crate) fn judge(question: &Question, ours: &Answer, theirs: &Answer) -> Verdict {
+    let is_ordered = question.expression.starts_with("sort_by_label") && !question.is_range;
+    let (one, other) = (ours.lines(is_ordered), theirs.lines(is_ordered));
+    match one == other {
+        true => Verdict::Equal,
+        false if is_same(&one, &other, ULPS) => Verdict::Near,
+        false => told(question, &one, &other).map_or(Verdict::Known, Verdict::Different),
+    }
+}
+
+/// A difference for a person to read, unless it is known.
+fn told(question: &Question, one: &[String], other: &[String]) -> Option<String> {
+    let only = |lines: &[String], others: &[String], mark: &str| -> String {
+        let lines = lines.iter().filter(|line| !others.contains(line)).take(4);
+        lines.map(|line| format!("  {mark} {}\n", line.chars().take(600).collect::<String>())).collect()
+    };
+    let when = if question.is_range { format!("{:?}", question.steps) } else { question.steps.start.to_string() };
+    let text =
+        format!("{} at {when}\n{}{}", question.expression, only(one, other, "ours  "), only(other, one, "theirs"));
+    (!is_known(question, &text)).then_some(text)
+}
+
+fn is_known(question: &Question, differing: &str) -> bool {
+    KNOWN.iter().any(|(part, said, _)| question.expression.contains(part) && differing.contains(said))
+}
