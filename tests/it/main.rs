@@ -59,6 +59,7 @@ mod roles_demo;
 mod roles_push;
 mod rule_files;
 mod rule_packs;
+mod rule_packs_alerts;
 mod rule_templates_peers;
 mod rule_tests;
 mod rules_alertmanagers;

@@ -1,18 +1,18 @@
 //! The way to Alertmanagers: over TLS with a certificate and a password, and past one that is dead.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::site::alertmanager::Alertmanager;
 use crate::site::http::{Answer, serve};
 use crate::site::prometheus::has_peer;
-use crate::site::{Process, Site, free_port, wait_for};
+use crate::site::{Site, free_port, wait_for};
 
 const RULES: &str = "groups: [{name: g, interval: 1s, rules: [{alert: Always, expr: vector(1)}]}]\n";
 
 /// A real Alertmanager that asks for a client's certificate and a password, and tells `hook` of alerts.
-fn start_alertmanager(site: &Site, hook: u16) -> (u16, Process) {
-    let (port, ca) = (free_port(), site.ca());
+fn start_alertmanager(site: &Site, hook: u16) -> Alertmanager {
+    let ca = site.ca();
     let receiver = format!("webhook_configs: [{{url: 'http://127.0.0.1:{hook}/hook'}}]");
     let route = "{receiver: hook, group_wait: 0s, group_interval: 1s}";
     let file = site.write("alertmanager.yml", &format!("route: {route}\nreceivers: [{{name: hook, {receiver}}}]\n"));
@@ -24,11 +24,7 @@ fn start_alertmanager(site: &Site, hook: u16) -> (u16, Process) {
              RequireAndVerifyClientCert\n  client_ca_file: {ca}/ca.pem\nbasic_auth_users: {{fedgate: '{hash}'}}\n"
         ),
     );
-    let mut command = Command::new("alertmanager");
-    command.arg(format!("--config.file={}", file.display())).arg(format!("--web.config.file={}", web.display()));
-    command.arg(format!("--storage.path={}", site.path("alertmanager").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--cluster.listen-address=");
-    (port, Process::start("alertmanager", &mut command))
+    Alertmanager::start_with(site, &file, &[format!("--web.config.file={}", web.display())])
 }
 
 /// A counter of one Alertmanager.
@@ -53,8 +49,8 @@ fn tls_certificates_and_passwords_are_used_and_a_dead_one_harms_nobody() {
         told.fetch_add(1, Ordering::SeqCst);
         Answer { status: 200, content_type: "text/plain", body: Vec::new() }
     });
-    let (port, _alertmanager) = start_alertmanager(&site, hook);
-    let (dead, ca) = (free_port(), site.ca());
+    let alertmanager = start_alertmanager(&site, hook);
+    let (port, dead, ca) = (alertmanager.port, free_port(), site.ca());
     let section = |port: u16, tls: &str, password: &str| {
         format!(
             "    - scheme: https\n      tls_config: {{ca_file: {ca}/ca.pem{tls}}}\n      basic_auth: {{username: fedgate, \

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::site::alertmanager::Alertmanager;
 use crate::site::prometheus::has_peer;
-use crate::site::{FEDGATE, Process, Site, free_port, http, wait_for};
+use crate::site::{FEDGATE, Process, Site, wait_for};
 
 fn write_rules(site: &Site, rules: &str) -> PathBuf {
     site.write("rules.yml", &format!("groups:\n  - name: g\n    interval: 1s\n    rules:\n{rules}"))
@@ -129,26 +130,15 @@ fn a_real_alertmanager_receives_groups_and_resolves() {
         return;
     }
     let site = Site::new();
-    let port = free_port();
-    let file =
-        site.write("alertmanager.yml", "route: {receiver: none, group_by: [alertname]}\nreceivers: [{name: none}]\n");
-    let mut command = Command::new("alertmanager");
-    command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.path={}", site.path("alertmanager").display()));
-    command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--cluster.listen-address=");
-    let _alertmanager = Process::start("alertmanager", &mut command);
-    wait_for("Alertmanager to be ready", || (http::get(port, "/-/ready").0 == 200).then_some(()));
-
+    let alertmanager = Alertmanager::start(&site);
+    let port = alertmanager.port;
     write_rules(&site, &ALERTS.replace("LIMIT", "1"));
     let alerting = format!(
         "rules:\n  resend_delay: 1s\nalerting:\n  alert_relabel_configs:\n    - {{source_labels: [alertname], regex: Quiet, action: drop}}\n  \
          alertmanagers:\n    - static_configs:\n        - targets: ['127.0.0.1:{port}']\n"
     );
     let gateway = site.start_gateway(&config(&site, &alerting));
-    let groups = || -> serde_json::Value {
-        let (_, body) = http::get(port, "/api/v2/alerts/groups");
-        serde_json::from_str(&body).unwrap_or_default()
-    };
+    let groups = || alertmanager.get("alerts/groups");
     let group = wait_for("the alert to arrive", || groups().get(0).cloned());
     assert_eq!(group["labels"]["alertname"], "ClustersSilent", "{group}");
     let alert = &group["alerts"][0];

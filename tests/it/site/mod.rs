@@ -3,6 +3,7 @@
 //! Everything listens on loopback ports that the kernel chose, lives in one temporary folder and ends with the test,
 //! however the test ends.
 
+pub(crate) mod alertmanager;
 pub(crate) mod http;
 pub(crate) mod pages;
 pub(crate) mod process;
