@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::number;
 use super::quote::unquote;
+use super::spell::is_metric_name;
 use super::token::{Keyword, Kind, Token, Tokens};
 use super::{ParseError, refused};
 use crate::model::{METRIC_NAME, MatchOp, Matcher, Timestamp};
@@ -245,8 +246,10 @@ impl<'s> Cursor<'_, 's> {
             _ => return Ok(()),
         };
         self.next();
-        if self.peek().kind == Kind::LeftParen {
-            matching.include = self.labels()?;
+        match self.peek().kind {
+            Kind::LeftParen => matching.include = self.labels()?,
+            kind if may_begin_operand(kind) => {}
+            _ => return Err(self.unexpected("grouping opts", "\"(\"")),
         }
         Ok(())
     }
@@ -274,7 +277,12 @@ impl<'s> Cursor<'_, 's> {
             return Err(experimental_duration(self.since(start)));
         }
         // Prometheus takes a range of less than a millisecond, and rounds it to nothing later.
-        if millis > 0 { Ok(millis) } else { Err(refused(self.since(start), "duration must be greater than 0")) }
+        match self.peek().kind {
+            _ if millis > 0 => Ok(millis),
+            // It looks at what follows before it judges the duration.
+            Kind::Fault => Err(self.unexpected(context, expected)),
+            _ => Err(refused(self.since(start), "duration must be greater than 0")),
+        }
     }
 
     /// Milliseconds, with any number of signs before them; parts are cut.
@@ -361,6 +369,12 @@ impl<'s> Cursor<'_, 's> {
         }
         Ok(At::Time(Timestamp((seconds * 1000.0).round() as i64)))
     }
+}
+
+fn may_begin_operand(kind: Kind) -> bool {
+    let is_sign = matches!(kind, Kind::Operator(BinaryOp::Add | BinaryOp::Sub));
+    let is_literal = matches!(kind, Kind::Number | Kind::Duration | Kind::String);
+    is_sign || is_literal || kind == Kind::LeftBrace || is_metric_name(kind)
 }
 
 fn equal(label: &str, value: &str, at: Token) -> Result<Matcher, ParseError> {
