@@ -4,6 +4,9 @@
 //! explains. The same in half a minute is one of the tests; what is promised stands in docs/reliability.md.
 
 #[allow(dead_code)]
+#[path = "../tests/it/dice.rs"]
+mod dice;
+#[allow(dead_code)]
 #[path = "../tests/it/site/mod.rs"]
 mod site;
 #[allow(unused)]

@@ -12,6 +12,7 @@ mod staleness;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::dice::Dice;
 use crate::site::prometheus::Prometheus;
 use crate::site::{Process, Site, wait_for};
 use exporters::Exporters;
@@ -47,20 +48,9 @@ pub(crate) struct Report {
     pub(crate) faults: Vec<String>,
 }
 
-/// splitmix64: the moments and victims of a soak.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
-    }
-
-    fn between(&mut self, (least, most): (Duration, Duration)) -> Duration {
-        least + Duration::from_millis(self.below((most - least).as_millis() as u64))
-    }
+/// A time between two others, to the millisecond.
+fn between(dice: &mut Dice, (least, most): (Duration, Duration)) -> Duration {
+    least + Duration::from_millis(dice.below((most - least).as_millis().max(1) as usize) as u64)
 }
 
 /// Everything that runs.
@@ -106,7 +96,7 @@ impl LeftOut {
 pub(crate) fn run(plan: &Plan) -> Report {
     let mut soak = Soak::start(plan);
     let (start, mut minute, mut said) = (Instant::now(), 0, 0);
-    let mut next_restart = start + soak.dice.between(plan.calm);
+    let mut next_restart = start + between(&mut soak.dice, plan.calm);
     while start.elapsed() < plan.length {
         std::thread::sleep(LOOK);
         soak.look();
@@ -114,7 +104,7 @@ pub(crate) fn run(plan: &Plan) -> Report {
         let is_late = start.elapsed() + 8 * plan.pace > plan.length;
         if Instant::now() >= next_restart && !is_late {
             soak.restart_one();
-            next_restart = Instant::now() + soak.dice.between(plan.calm);
+            next_restart = Instant::now() + between(&mut soak.dice, plan.calm);
         }
         if plan.is_verbose && start.elapsed().as_secs() / 60 > minute {
             minute = start.elapsed().as_secs() / 60;
@@ -183,10 +173,10 @@ impl Soak<'_> {
     fn restart_one(&mut self) {
         let victim = match self.dice.below(5) {
             0 | 1 => Victim::Gateway,
-            2 | 3 => Victim::Collector(self.dice.below(self.names.len() as u64) as usize),
-            _ => Victim::Both(self.dice.below(self.names.len() as u64) as usize),
+            2 | 3 => Victim::Collector(self.dice.below(self.names.len())),
+            _ => Victim::Both(self.dice.below(self.names.len())),
         };
-        let (is_killed, down) = (self.dice.below(2) == 0, self.dice.between((Duration::ZERO, self.plan.pace)));
+        let (is_killed, down) = (self.dice.below(2) == 0, between(&mut self.dice, (Duration::ZERO, self.plan.pace)));
         let mut restart = Restart::begin(victim, is_killed, &self.names);
         self.stop(victim, is_killed);
         std::thread::sleep(down);
