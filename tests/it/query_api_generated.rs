@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::dice::{Dice, seeds};
 use super::promql::answer::Answer;
 use super::promql::both::{ARGUMENTS, form};
-use super::promql::differences::{Verdict, judge};
+use super::promql::differences::{Verdict, judge_unordered};
 use super::promql::expressions::{Question, question, traits};
 use super::promql::faults::{mangled, odd_parameters};
 use super::promql::samples::{INTERVAL_MS, LENGTH_MS, START_MS, series_of};
@@ -145,7 +145,7 @@ impl Outcome {
             answer.notes.push(head(reply));
             answer
         };
-        match judge(question, &of(ours), &of(theirs)) {
+        match judge_unordered(question, &of(ours), &of(theirs)) {
             Verdict::Equal | Verdict::Known => {}
             Verdict::Near => self.near += 1,
             Verdict::Different(text) => self.differences.push(format!("{way:?} {text}")),
