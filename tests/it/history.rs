@@ -113,8 +113,11 @@ fn expected_instant(model: &Model, steps: Steps) -> BTreeMap<String, Vec<Option<
     series.filter(|(_, cells)| cells.iter().any(Option::is_some)).collect()
 }
 
-/// Selectors, and whether they name a label set.
-const SELECTORS: [(&str, fn(&str) -> bool); 6] = [
+/// Whether a label set is named.
+type Names = fn(&str) -> bool;
+
+/// Selectors, and what they name.
+const SELECTORS: [(&str, Names); 6] = [
     (r#"{__name__=~"m.*",n="3"}"#, |labels| labels.contains(r#"n="3""#)),
     (r#"{__name__=~"m.*",n!="3"}"#, |labels| !labels.contains(r#"n="3""#)),
     (r#"{__name__=~"m.*",instance=~"1|7"}"#, |labels| labels.contains(r#"instance="1""#)),

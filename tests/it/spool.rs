@@ -66,7 +66,7 @@ fn ticking(site: &Site, exporter: &Exporter, tick: Duration, push: &str) -> Path
     let file = site.collector_config("alpha", &jobs);
     let text = std::fs::read_to_string(&file).unwrap();
     let line = text.lines().find(|line| line.starts_with("  tick: ")).expect("a tick");
-    let text = text.replace(line, &format!("  tick: {}s\n  backoff_max: 1s\n{push}", tick.as_secs()).trim_end());
+    let text = text.replace(line, format!("  tick: {}s\n  backoff_max: 1s\n{push}", tick.as_secs()).trim_end());
     let dir = site.path("spool").display().to_string();
     site.write("collector-alpha.yml", &format!("{text}spool:\n  dir: {dir}\n"))
 }
