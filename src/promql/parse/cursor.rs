@@ -371,7 +371,8 @@ impl<'s> Cursor<'_, 's> {
     }
 }
 
-fn may_begin_operand(kind: Kind) -> bool {
+/// Whether an operand may begin so; one may begin with a left parenthesis, too.
+pub(super) fn may_begin_operand(kind: Kind) -> bool {
     let is_sign = matches!(kind, Kind::Operator(BinaryOp::Add | BinaryOp::Sub));
     let is_literal = matches!(kind, Kind::Number | Kind::Duration | Kind::String);
     is_sign || is_literal || kind == Kind::LeftBrace || is_metric_name(kind)

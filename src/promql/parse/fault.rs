@@ -5,7 +5,7 @@
 //! the first expression whose type does not fit.
 
 use super::check::{self, Typed};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, may_begin_operand};
 use super::spell::is_metric_name;
 use super::token::{Keyword, Kind, Tokens};
 use super::{ParseError, ParseOptions, refused};
@@ -191,7 +191,9 @@ impl Search<'_, '_> {
                 self.cursor.expect(Kind::RightParen, "", "")?;
                 break;
             }
-            if self.cursor.peek().kind == Kind::RightParen {
+            // The comma is at fault, unless what follows it cannot be read at all.
+            let next = self.cursor.peek().kind;
+            if next != Kind::LeftParen && next != Kind::Fault && !may_begin_operand(next) {
                 return Err(refused(comma.span, "trailing commas not allowed in function call args"));
             }
         }
