@@ -206,8 +206,9 @@ impl Search<'_, '_> {
         self.cursor.aggregations += 1;
         let args = self.args(|_, _| {})?;
         self.cursor.aggregations -= 1;
-        if !has_clause {
-            self.cursor.grouping()?;
+        // Arguments are counted once it is known that no clause follows.
+        if !has_clause && self.cursor.grouping()?.is_none() && self.cursor.peek().kind == Kind::Fault {
+            return Err(self.cursor.unexpected("", ""));
         }
         check::aggregation_arity(op, args.len(), self.cursor.since(start), self.options)?;
         self.note(check::aggregation(op, &args));

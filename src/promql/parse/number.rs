@@ -142,8 +142,24 @@ fn has_good_underscores(text: &str) -> bool {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| match error {
         DurationError::TooLong(_) => "duration out of range".to_owned(),
-        _ => format!("not a valid duration string: {text:?}"),
+        _ => match unknown_unit(text) {
+            Some(unit) => format!("unknown unit {unit:?} in duration {text:?}"),
+            None => format!("not a valid duration string: {text:?}"),
+        },
     })
+}
+
+/// The first unit that is none, unless those before it are out of order.
+fn unknown_unit(text: &str) -> Option<&str> {
+    const UNITS: [&str; 7] = ["y", "w", "d", "h", "m", "s", "ms"];
+    let mut known = &UNITS[..];
+    for unit in text.split(|c: char| c.is_ascii_digit()).filter(|unit| !unit.is_empty()) {
+        match known.iter().position(|known| *known == unit) {
+            Some(at) => known = &known[at + 1..],
+            None => return (!UNITS.contains(&unit)).then_some(unit),
+        }
+    }
+    None
 }
 
 #[cfg(test)]
