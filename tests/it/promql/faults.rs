@@ -90,7 +90,10 @@ fn mangle(dice: &mut Dice, expression: &mut String) {
     let (from, to) = (places[at], places[end.max(at)]);
     match dice.below(4) {
         0 => expression.replace_range(from..to, ""),
-        1 => expression.insert_str(from, &expression[from..to].to_owned()),
+        1 => {
+            let again = expression[from..to].to_owned();
+            expression.insert_str(from, &again);
+        }
         2 => expression.truncate(from),
         _ => expression.insert_str(from, &format!(" {} ", dice.of(&SCRAPS))),
     }
