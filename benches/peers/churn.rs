@@ -25,7 +25,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
 }
 
 fn measure_shape(report: &mut Report, name: &str, shape: Shape) {
-    let gateway = gateway::start(shape, "other", "");
+    let gateway = gateway::start(shape, None, "");
     let mut pusher = Pusher::new(&gateway, Load::encode(shape, ROUNDS, ROUNDS, REPLACED));
     pusher.push(0..1);
     let (process, column) = (&gateway.process, Peer::Fedgate.column());

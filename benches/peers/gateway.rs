@@ -33,9 +33,9 @@ pub(crate) struct Gateway {
     folder: TempDir,
 }
 
-/// Starts a gateway that knows the clusters of `shape` and one more, by no limit smaller than any of them; `sections` are
+/// Starts a gateway that knows the clusters of `shape` and perhaps one more, by no limit smaller than any of them; `sections` are
 /// those of its file that a row needs beside.
-pub(crate) fn start(shape: Shape, more: &str, sections: &str) -> Gateway {
+pub(crate) fn start(shape: Shape, more: Option<&str>, sections: &str) -> Gateway {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca");
     let authority = Authority::init(&ca, "fedgate", clock::now()).expect("a new folder");
@@ -43,24 +43,25 @@ pub(crate) fn start(shape: Shape, more: &str, sections: &str) -> Gateway {
     let (port, push_port) = (free_port(), free_port());
     let config = folder.path().join("gateway.yml");
     fs::write(&config, gateway_config(&ca, shape, more, port, push_port) + sections).expect("room on the disk");
-    let process = start_process(folder.path(), port);
+    // It is ready when every cluster has pushed.
+    let process = start_process(folder.path(), port, "/-/healthy");
     Gateway { process, port, shape, push_port, authority, folder }
 }
 
-fn start_process(folder: &Path, port: u16) -> Process {
+fn start_process(folder: &Path, port: u16, sign: &str) -> Process {
     let mut command = Command::new(FEDGATE);
     command.args(["gateway", "--log-level", "warn", "--config"]).arg(folder.join("gateway.yml"));
-    Process::start(folder, &mut command, || http::is_ok(port, "/-/ready"))
+    Process::start(folder, &mut command, || http::is_ok(port, sign))
 }
 
-fn gateway_config(ca: &Path, shape: Shape, more: &str, port: u16, push_port: u16) -> String {
+fn gateway_config(ca: &Path, shape: Shape, more: Option<&str>, port: u16, push_port: u16) -> String {
     let ca = ca.display();
     let mut text = format!(
         "limits: {{future_max: 1h}}\nhttp:\n  listen: 127.0.0.1:{port}\npush:\n  listen: 127.0.0.1:{push_port}\n  limits: {{connections_per_address_max: \
          4096}}\n  tls_config:\n    cert_file: {ca}/gateway.pem\n    key_file: {ca}/gateway.key\n    client_ca_file: \
          {ca}/ca.pem\n    crl_file: {ca}/crl.pem\n  clusters:\n"
     );
-    for name in (0..shape.clusters).map(cluster::name).chain([more.to_owned()]) {
+    for name in (0..shape.clusters).map(cluster::name).chain(more.map(str::to_owned)) {
         // The rounds come faster than their metric time, and a series lives on while a row is measured.
         writeln!(
             text,
@@ -73,10 +74,10 @@ fn gateway_config(ca: &Path, shape: Shape, more: &str, port: u16, push_port: u16
 }
 
 impl Gateway {
-    /// `kill -9`, and a start over what it left.
+    /// `kill -9`, and a start over what it left, until it is ready. Every cluster must have pushed before.
     pub(crate) fn restart(&mut self) {
         self.process.kill();
-        self.process = start_process(self.folder.path(), self.port);
+        self.process = start_process(self.folder.path(), self.port, "/-/ready");
     }
 
     /// Where its files are.

@@ -64,7 +64,7 @@ pub(crate) fn written(options: &Options, report: &mut Report) {
     }
     if options.has_peer(Peer::Fedgate) {
         let (series, column) = (options.shape.total(), Peer::Fedgate.column());
-        let gateway = gateway::start(options.shape, freshness::CLUSTER, "");
+        let gateway = gateway::start(options.shape, None, "");
         let writer = Writer::new(&gateway);
         measure(report, &SAME_WAY, column, &gateway.process, series, |rounds| writer.push(&load, rounds));
         add_wire(report, &SAME_WAY, column, load.bytes(0..1), load.bytes(1..ROUNDS), series);

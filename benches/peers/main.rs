@@ -106,7 +106,7 @@ fn measure_gateway(options: &Options, report: &mut Report) {
         return;
     }
     let kept = if options.has_row(Row::Rules) { rules::HISTORY } else { "" };
-    let gateway = gateway::start(options.shape, freshness::CLUSTER, &format!("{}{kept}", gateway::JOURNAL));
+    let gateway = gateway::start(options.shape, Some(freshness::CLUSTER), &format!("{}{kept}", gateway::JOURNAL));
     let rounds = ingest::ROUNDS + if options.has_row(Row::Freshness) { freshness::ROUNDS } else { 0 };
     let mut pusher = frames::Pusher::new(&gateway, frames::Load::encode(options.shape, rounds, ingest::ROUNDS, 0.0));
     ingest::frames(report, &gateway, &mut pusher);

@@ -23,7 +23,7 @@ const ROUNDS: usize = 240;
 /// Measures the gateway.
 pub(crate) fn measure(options: &Options, report: &mut Report) {
     let sections = format!("{JOURNAL}{}", rules::HISTORY);
-    let mut gateway = gateway::start(options.shape, "other", &sections);
+    let mut gateway = gateway::start(options.shape, None, &sections);
     let load = Load::encode(options.shape, ROUNDS, ROUNDS, 0.0);
     let mut pusher = Pusher::new(&gateway, load.clone());
     let (column, samples) = (Peer::Fedgate.column(), (options.shape.total() * ROUNDS) as f64);
@@ -53,7 +53,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
 /// The same hour for an endpoint of remote write that is away: what waits for it is in the journal, and memory holds a second state alone.
 fn measure_outage(options: &Options, report: &mut Report, sections: &str, load: Load) {
     let away = format!("{sections}remote_write:\n  - url: http://127.0.0.1:{}/write\n", free_port());
-    let gateway = gateway::start(options.shape, "other", &away);
+    let gateway = gateway::start(options.shape, None, &away);
     let mut pusher = Pusher::new(&gateway, load);
     pusher.push(0..1);
     std::thread::sleep(SETTLE);

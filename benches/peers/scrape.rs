@@ -46,7 +46,7 @@ fn exporter(series: usize) -> Exporter {
 }
 
 fn measure_collector(report: &mut Report, exporter: &Exporter, jobs: &str) {
-    let gateway = gateway::start(Shape { clusters: 1, series: SERIES }, "other", "");
+    let gateway = gateway::start(Shape { clusters: 1, series: SERIES }, None, "");
     let collector = gateway.start_collector(&cluster::name(0), jobs, INTERVAL);
     let column = Peer::Fedgate.column();
     let processes = [
@@ -59,7 +59,7 @@ fn measure_collector(report: &mut Report, exporter: &Exporter, jobs: &str) {
 
 fn measure_small(report: &mut Report) {
     let exporter = exporter(FEW_SERIES);
-    let gateway = gateway::start(Shape { clusters: 1, series: FEW_SERIES }, "other", "");
+    let gateway = gateway::start(Shape { clusters: 1, series: FEW_SERIES }, None, "");
     let collector = gateway.start_collector(&cluster::name(0), &exporter.scrape_configs(INTERVAL), INTERVAL);
     std::thread::sleep(WARM + WINDOW);
     let memory = [mebibytes(&collector)];
