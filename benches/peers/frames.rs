@@ -24,8 +24,8 @@ const ROUNDS_PER_KEY: usize = 40;
 const BODY_BYTES: usize = 4 << 20;
 /// How far the last of the past rounds lies ahead: encoding and reading a large site takes minutes, readers look back five.
 const AHEAD: Duration = Duration::from_secs(480);
-/// Clusters that push at once.
-const LANES: usize = 4;
+/// Clusters that push at once: each waits for the disk, and those that wait together share a commit.
+const LANES: usize = 32;
 
 /// Bodies by cluster and round; a clone shares them.
 #[derive(Clone)]

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::frames::Pusher;
-use crate::freshness;
 use crate::gateway::{self, Gateway};
 use crate::options::{Options, Peer};
 use crate::process::Process;
