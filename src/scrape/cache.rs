@@ -42,6 +42,14 @@ pub struct Reading {
     pub histograms_unconverted: u64,
 }
 
+impl Reading {
+    /// The same of a page that is refused whole: what it would have dropped depends on how far the pages before it were remembered.
+    fn of_refused(self) -> Reading {
+        let Reading { scraped, post_relabel, added, .. } = self;
+        Reading { scraped, post_relabel, added, ..Reading::default() }
+    }
+}
+
 /// Everything that is kept of one target's pages.
 #[derive(Debug)]
 pub struct PageCache {
@@ -117,7 +125,10 @@ impl PageCache {
         rules: &Rules,
     ) -> (Reading, Result<(), PageError>) {
         self.begin(format);
-        let (reading, result) = PageReader::new(self, rules, started).read(page, format);
+        let (mut reading, result) = PageReader::new(self, rules, started).read(page, format);
+        if result.is_err() {
+            reading = reading.of_refused();
+        }
         match &result {
             // A page without a byte is good and has no series; as in Prometheus, known keys stay known.
             Ok(()) if page.is_empty() => self.abandon(rules, started),
