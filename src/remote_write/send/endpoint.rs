@@ -392,6 +392,8 @@ impl Work<'_> {
             self.labels.insert(offer.lane.clone(), cluster);
             self.queue.offer(offer);
         }
+        // Rules may name any number of clusters in the course of time.
+        self.labels.retain(|lane, _| self.queue.has(lane));
     }
 }
 

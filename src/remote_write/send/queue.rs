@@ -314,6 +314,11 @@ impl Queue {
         settled
     }
 
+    /// Whether frames of this lane are queued.
+    pub fn has(&self, lane: &Lane) -> bool {
+        self.lanes.contains_key(lane)
+    }
+
     /// The record of the oldest frame of a log that is not settled.
     pub fn oldest(&self, source: Source) -> Option<Position> {
         let lanes = self.lanes.iter().filter(|(lane, _)| lane.source() == source);

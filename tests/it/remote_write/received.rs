@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fedgate::model::{
-    Buckets, Counts, Exemplar, HistogramCounts, Labels, MetricType, NativeHistogram, ResetHint, Span, Timestamp,
-    stale_nan,
-};
+use fedgate::model::{Exemplar, Labels, MetricType, Timestamp, stale_nan};
 use fedgate::push::protocol::Verdict;
 use fedgate::push::receive::{BodyLimits, Pusher, Receiver};
 use fedgate::remote_write::message;
@@ -18,6 +15,7 @@ use fedgate::store::{ClusterLimits, ClusterPolicy, Inventory, Store, scrape_valu
 use fedgate::telemetry::{GatewayMetrics, Registry};
 use proptest::prelude::*;
 
+use super::http::histogram;
 use super::requests;
 
 const T: i64 = 1_700_000_000_000;
@@ -261,19 +259,7 @@ fn one_replica_is_taken_until_it_is_silent() {
 fn histograms_exemplars_starts_and_metadata_of_2_0() {
     let world = World::new(|_| {});
     let symbols = ["", "__name__", "h", "c_total", "help", "trace_id", "x"];
-    let histogram = NativeHistogram {
-        reset_hint: ResetHint::Unknown,
-        schema: 3,
-        zero_threshold: 0.001,
-        sum: 5.5,
-        custom_bounds: Vec::new(),
-        counts: HistogramCounts::Integer(Counts {
-            count: 6,
-            zero: 1,
-            positive: Buckets { spans: vec![Span { offset: -2, length: 2 }], counts: vec![2, 3] },
-            negative: Buckets::default(),
-        }),
-    };
+    let histogram = histogram(6);
     let mut body = Vec::new();
     for symbol in symbols {
         fedgate::exposition::protobuf_write::put_text(&mut body, 4, symbol);
